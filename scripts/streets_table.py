@@ -1,0 +1,106 @@
+"""The table behind every claim about the generated streets: all methods, one budget, several seeds.
+
+    python scripts/streets_table.py [--seeds 1 2 3] [--rows NAME ...] [--output DIR] [KEY=VALUE ...]
+
+Each row is `python -m sepico_pl.train` with the overrides printed beside it, and is judged with both
+batch-norm policies. Runs that have ended are not repeated. KEY=VALUE are overrides for all rows.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytorch_lightning as pl
+
+from sepico_pl.runner import judge, load
+from sepico_pl.tables import write_json
+
+ROWS = {
+    "source only": ["adapt=none"],
+    "oracle (target labels)": ["adapt=none", "dataset.source_world=night"],
+    "self-training": ["adapt=self_training"],
+    "contrast of weight 0": ["contrast=distribution", "contrast.weight=0"],
+    "prototype": ["contrast=prototype"],
+    "bank": ["contrast=bank"],
+    "distribution": ["contrast=distribution"],
+}
+POLICIES = ("running", "target")
+
+
+def run(name: str, seed: int, output: Path, overrides: list[str]) -> Path:
+    """Train one row with one seed, unless that has been done; return its folder."""
+    folder = output / name.split(" (")[0].replace(" ", "_") / f"seed{seed}"
+    if not (folder / "both.json").is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "sepico_pl.train", *ROWS[name], f"seed={seed}"]
+        with (folder / "output.log").open("w") as log:
+            subprocess.run(
+                [*command, *overrides, "logger=csv", f"hydra.run.dir={folder}"],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                check=True,
+            )
+        subprocess.run([sys.executable, __file__, "--judge", str(folder)], check=True)
+    return folder
+
+
+def judge_both(folder: Path) -> None:
+    """Judge a run on the target under both batch-norm policies and write the scores."""
+    data, task = load(folder / "last.ckpt")
+    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
+    scores = {}
+    for policy in POLICIES:
+        task.batch_norm = policy
+        scores[policy] = judge(trainer, task, data)["target"]
+    write_json(folder / "both.json", scores)
+
+
+def line(name: str, folders: list[Path]) -> str:
+    """Format a row: mIoU of each seed and their mean and deviation, under each policy."""
+    cells = []
+    for policy in POLICIES:
+        values = [
+            json.loads((folder / "both.json").read_text())[policy]["mIoU"] for folder in folders
+        ]
+        spread = statistics.stdev(values) if len(values) > 1 else 0.0
+        shown = " / ".join(f"{value:.1f}" for value in values)
+        cells.append(f"{shown} | {statistics.mean(values):.1f} ± {spread:.1f}")
+    return f"| {name} | `{' '.join(ROWS[name])}` | {' | '.join(cells)} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
+    parser.add_argument("--output", type=Path, default=Path("outputs/streets_table"))
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="trainings at a time")
+    parser.add_argument("--judge", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("overrides", nargs="*")
+    options = parser.parse_args()
+    if options.judge:
+        judge_both(options.judge)
+        return
+    output = options.output.absolute()
+    plan = [(name, seed) for seed in options.seeds for name in options.rows]
+    with ThreadPoolExecutor(options.jobs) as pool:
+        folders = list(pool.map(lambda job: run(*job, output, options.overrides), plan))
+    seeds = " / ".join(map(str, options.seeds))
+    print(
+        f"| method | overrides | running BN: seeds {seeds} | mean | target BN: seeds {seeds} | mean |"
+    )
+    print("|---|---|---|---|---|---|")
+    for name in options.rows:
+        of_row = [folder for (row, _), folder in zip(plan, folders, strict=True) if row == name]
+        print(line(name, of_row))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""Whose statistics batch norm uses: the batch's alone, or those of unlabelled target images."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.swa_utils import update_bn
+
+
+def use_batch_statistics(network: nn.Module) -> None:
+    """Let batch norm use (and record) the batch's statistics, with dropout and drop-path off at any depth."""
+    network.eval()
+    for module in network.modules():
+        if isinstance(module, _BatchNorm):
+            module.training = True
+
+
+class _BatchStatistics(nn.Module):
+    """What `update_bn` may call `train()` on without switching dropout on."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def train(self, mode: bool = True) -> "_BatchStatistics":
+        if mode:
+            use_batch_statistics(self.network)
+        else:
+            self.network.eval()
+        return self
+
+    def forward(self, image: Tensor) -> Tensor:
+        result: Tensor = self.network(image)
+        return result
+
+
+@contextmanager
+def target_statistics(network: nn.Module, images: Iterable[Tensor]) -> Iterator[None]:
+    """Give batch norm the statistics of `images` (AdaBN, Li et al. 2016), and its own back at the end.
+
+    Args:
+        network: takes (B, 3, H, W).
+        images: batches (B, 3, H, W) of unlabelled target images on the network's device; the running
+            statistics become the average over these batches.
+    """
+    own = {
+        name: buffer.clone()
+        for name, buffer in network.named_buffers()
+        if name.rpartition(".")[2] in {"running_mean", "running_var", "num_batches_tracked"}
+    }
+    training = network.training
+    wrapped = _BatchStatistics(network)
+    wrapped.training = False
+    try:
+        update_bn(images, wrapped)
+        yield
+    finally:
+        buffers = dict(network.named_buffers())
+        with torch.no_grad():
+            for name, value in own.items():
+                buffers[name].copy_(value)
+        network.train(training)

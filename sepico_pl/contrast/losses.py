@@ -1,0 +1,121 @@
+"""The three pixel contrasts and the regulariser, as pure functions of unit embeddings.
+
+SePiCo: Xie et al., TPAMI 2023, arXiv 2204.08808, section 3.3 (prototype, bank and distribution
+contrast) and section 3.4 (regularisation). Every contrast is per pixel, so that the caller averages.
+
+Shapes: N pixels, C classes, D embedding width, M entries of a class in the bank.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def prototype_loss(embeddings: Tensor, labels: Tensor, mean: Tensor, temperature: float) -> Tensor:
+    """Contrast pixels with the mean embedding of each class (ProtoCL).
+
+    -log softmax_k(q . mu_k / tau)[y] for embedding q of class y.
+
+    Args:
+        embeddings: (N, D) of unit length.
+        labels: (N,) int64 in [0, C).
+        mean: (C, D), the class means mu_k.
+        temperature: tau > 0.
+
+    Returns:
+        (N,), each >= 0.
+    """
+    return F.cross_entropy(embeddings @ mean.T / temperature, labels, reduction="none")
+
+
+def distribution_loss(
+    embeddings: Tensor, labels: Tensor, mean: Tensor, variance: Tensor, temperature: float
+) -> Tensor:
+    """Contrast pixels with the Gaussian of each class, in closed form (DistCL).
+
+    The upper bound (Jensen, Gaussian moment generating function) of the expected contrast over
+    infinitely many pairs drawn from N(mu_k, diag v_k):
+    logsumexp_k(q . mu_k / tau + q^2 . v_k / (2 tau^2)) - q . mu_y / tau.
+
+    Args:
+        embeddings: (N, D) of unit length.
+        labels: (N,) int64 in [0, C).
+        mean: (C, D), the class means mu_k.
+        variance: (C, D), the diagonal class variances v_k >= 0.
+        temperature: tau > 0.
+
+    Returns:
+        (N,), each >= 0.
+    """
+    similarity = embeddings @ mean.T / temperature
+    spread = embeddings.square() @ variance.T / (2 * temperature**2)
+    positive = similarity.gather(1, labels[:, None])[:, 0]
+    return torch.logsumexp(similarity + spread, dim=1) - positive
+
+
+def bank_means(entries: Tensor, filled: Tensor) -> Tensor:
+    """Average the filled entries of each class: (C, M, D), (C,) -> (C, D); an empty class gives zeros."""
+    places = torch.arange(entries.shape[1], device=entries.device)
+    used = (places < filled[:, None]).to(entries.dtype)
+    return torch.einsum("cm,cmd->cd", used, entries) / filled.clamp(min=1)[:, None]
+
+
+def bank_loss(
+    embeddings: Tensor, labels: Tensor, entries: Tensor, filled: Tensor, temperature: float
+) -> Tensor:
+    """Contrast pixels with the single-image centroids of each class (BankCL).
+
+    Mean over the entries b of class y of -log(p / (p + n)), with p = e^{q.b / tau} and n the sum over
+    the other classes k of e^{mean over their entries of q.b_k / tau}. As q.b is linear in b, that mean
+    is q times the mean entry, so only a pixel's own class needs its entries one by one.
+
+    Args:
+        embeddings: (N, D) of unit length.
+        labels: (N,) int64 in [0, C), of classes with at least one entry.
+        entries: (C, M, D), the bank; the first `filled` entries of each class count.
+        filled: (C,) int64 in [0, M].
+        temperature: tau > 0.
+
+    Returns:
+        (N,), each >= 0.
+    """
+    similarity = embeddings @ bank_means(entries, filled).T / temperature
+    own_class = F.one_hot(labels, len(entries)).bool()
+    negatives = similarity.masked_fill(own_class, -math.inf).logsumexp(dim=1)
+    loss = embeddings.new_zeros(len(embeddings))
+    for label in torch.unique(labels).tolist():
+        rows = (labels == label).nonzero()[:, 0]
+        positives = embeddings[rows] @ entries[label, : int(filled[label])].T / temperature
+        per_pixel = F.softplus(negatives[rows, None] - positives).mean(dim=1)
+        loss = loss.index_copy(0, rows, per_pixel)
+    return loss
+
+
+def diversity(embeddings: Tensor, mean: Tensor, temperature: float) -> Tensor:
+    """Compute the regulariser of the released code, a scalar <= -1.
+
+    (1 / (C ln C)) sum_k log softmax_k(qbar . mu_k / tau), qbar the mean of the embeddings. It equals -1
+    where qbar is equally near to all classes; minimising it moves qbar away from there (docs/departures.md).
+
+    Args:
+        embeddings: (N, D) of unit length, N >= 1.
+        mean: (C, D), C >= 2.
+        temperature: tau > 0.
+    """
+    num_classes = len(mean)
+    log_shares = F.log_softmax(embeddings.mean(dim=0) @ mean.T / temperature, dim=0)
+    return log_shares.sum() / (num_classes * math.log(num_classes))
+
+
+def margin(embeddings: Tensor, labels: Tensor, mean: Tensor) -> Tensor:
+    """Measure how far pixels lie on their class's side: mean over pixels of q.mu_y - max_{k != y} q.mu_k.
+
+    A scalar in [-2, 2] for unit embeddings (N, D), N >= 1; independent of the temperature, so it
+    shows progress where the loss hardly moves (tau = 100).
+    """
+    similarity = embeddings @ mean.T
+    own_class = F.one_hot(labels, len(mean)).bool()
+    other = similarity.masked_fill(own_class, -math.inf).amax(dim=1)
+    return (similarity[own_class] - other).mean()

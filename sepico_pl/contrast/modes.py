@@ -1,0 +1,191 @@
+"""The semantic concepts a pixel can be contrasted with: prototype, bank or distribution of its class.
+
+Each mode owns the statistics it needs and turns an embedding map with its labels into one scalar.
+Plain torch, with no Lightning in sight. SePiCo: Xie et al., TPAMI 2023, arXiv 2204.08808.
+
+Shapes: B batch, C classes, D embedding width, H, W label size, h, w embedding size, N selected pixels.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from sepico_pl.contrast.losses import (
+    bank_loss,
+    distribution_loss,
+    diversity,
+    margin,
+    prototype_loss,
+)
+from sepico_pl.contrast.pixels import select_pixels
+from sepico_pl.contrast.statistics import ClassBank, ClassMoments, at_least_float32
+
+
+class PixelContrast(nn.Module, ABC):
+    """Pull every pixel embedding to the semantic concept of its class.
+
+    Args:
+        num_classes: C >= 2.
+        width: D of the embeddings.
+        temperature: tau > 0. At the official 100 the loss stays within 0.7 % of ln C: watch `margin`.
+        weight: factor of the whole loss; 0 keeps every forward and takes the contrast away (a control).
+        diversity_weight: factor of the regulariser within the loss; a negative one turns its sign.
+        min_share: smallest share of a cell that a class needs to label it; None for nearest labels.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        width: int,
+        temperature: float,
+        weight: float,
+        diversity_weight: float,
+        min_share: float | None,
+    ) -> None:
+        """Start with empty statistics."""
+        super().__init__()
+        self.moments = ClassMoments(num_classes, width)
+        self.temperature = temperature
+        self.weight = weight
+        self.diversity_weight = diversity_weight
+        self.min_share = min_share
+
+    @abstractmethod
+    def pixel_losses(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Contrast each pixel, (N, D) and (N,) -> (N,)."""
+
+    def update(self, embeddings: Tensor, labels: Tensor) -> None:
+        """Take source pixels into the statistics: (B, D, h, w) and (B, H, W) int64, 255 ignored."""
+        self.update_pixels(*self._select(embeddings, labels))
+
+    def update_pixels(self, embeddings: Tensor, labels: Tensor) -> None:
+        """Take selected source pixels into the statistics: (N, D) and (N,)."""
+        self.moments.update(embeddings, labels)
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Average the contrast over the selected pixels and add the regulariser.
+
+        Args:
+            embeddings: (B, D, h, w) of unit length over D.
+            labels: (B, H, W) int64, class ids or 255 for pixels to leave out.
+
+        Returns:
+            A scalar, at least float32 and outside autocast; a zero that keeps the graph if no pixel counts.
+        """
+        with torch.autocast(embeddings.device.type, enabled=False):
+            pixels, classes = self._select(embeddings, labels)
+            if not len(classes):
+                return embeddings.sum() * 0
+            loss = self.pixel_losses(pixels, classes).mean()
+            regulariser = diversity(pixels, self.moments.mean, self.temperature)
+            return self.weight * (loss + self.diversity_weight * regulariser)
+
+    @torch.no_grad()
+    def margin(self, embeddings: Tensor, labels: Tensor) -> Tensor | None:
+        """Measure how far pixels lie on their class's side (`losses.margin`); None if no pixel counts."""
+        with torch.autocast(embeddings.device.type, enabled=False):
+            pixels, classes = self._select(embeddings, labels)
+            return margin(pixels, classes, self.moments.mean) if len(classes) else None
+
+    def _select(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        num_classes = len(self.moments.count)
+        return select_pixels(at_least_float32(embeddings), labels, num_classes, self.min_share)
+
+
+class PrototypeContrast(PixelContrast):
+    """The concept is the mean source embedding of the class (ProtoCL)."""
+
+    def pixel_losses(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """See `losses.prototype_loss`."""
+        return prototype_loss(embeddings, labels, self.moments.mean, self.temperature)
+
+
+class DistributionContrast(PixelContrast):
+    """The concept is the Gaussian of the class's source embeddings, in closed form (DistCL)."""
+
+    def pixel_losses(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """See `losses.distribution_loss`."""
+        moments = self.moments
+        return distribution_loss(
+            embeddings, labels, moments.mean, moments.variance, self.temperature
+        )
+
+
+class BankContrast(PixelContrast):
+    """The concept is a bank of the class's recent single-batch centroids (BankCL).
+
+    Args:
+        num_classes: see `PixelContrast`, as all that follow but the last.
+        width: D.
+        temperature: tau.
+        weight: factor of the loss.
+        diversity_weight: factor of the regulariser.
+        min_share: label downscaling.
+        length: M, how many centroids of each class are kept.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        width: int,
+        temperature: float,
+        weight: float,
+        diversity_weight: float,
+        min_share: float | None,
+        length: int,
+    ) -> None:
+        """Start with one zero vector per class."""
+        super().__init__(
+            num_classes=num_classes,
+            width=width,
+            temperature=temperature,
+            weight=weight,
+            diversity_weight=diversity_weight,
+            min_share=min_share,
+        )
+        self.bank = ClassBank(num_classes, width, length)
+
+    def update_pixels(self, embeddings: Tensor, labels: Tensor) -> None:
+        """Take selected source pixels into the moments (the regulariser needs them) and the bank."""
+        super().update_pixels(embeddings, labels)
+        self.bank.update(embeddings, labels)
+
+    def pixel_losses(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """See `losses.bank_loss`."""
+        return bank_loss(embeddings, labels, self.bank.entries, self.bank.filled, self.temperature)
+
+
+class MultiStageContrast(nn.Module):
+    """One contrast per embedding map, each with its own statistics; their losses add up.
+
+    A projection head gives one map (a single stage, fused stages) or one per encoder stage (layerwise).
+    """
+
+    def __init__(self, stages: Sequence[PixelContrast]) -> None:
+        """Hold one contrast per embedding map, in the order of the maps."""
+        super().__init__()
+        self.stages = nn.ModuleList(stages)
+
+    def update(self, embeddings: Sequence[Tensor], labels: Tensor) -> None:
+        """Update each stage's statistics with its map (B, D, h, w) and the labels (B, H, W)."""
+        for stage, stage_embeddings in zip(self._contrasts(), embeddings, strict=True):
+            stage.update(stage_embeddings, labels)
+
+    def forward(self, embeddings: Sequence[Tensor], labels: Tensor) -> Tensor:
+        """Add up the stages' losses, a scalar."""
+        losses = [
+            stage(stage_embeddings, labels)
+            for stage, stage_embeddings in zip(self._contrasts(), embeddings, strict=True)
+        ]
+        return torch.stack(losses).sum()
+
+    def margin(self, embeddings: Sequence[Tensor], labels: Tensor) -> Tensor | None:
+        """Measure the last stage's margin; None if no pixel counts."""
+        return self._contrasts()[-1].margin(embeddings[-1], labels)
+
+    def _contrasts(self) -> list[PixelContrast]:
+        return [stage for stage in self.stages if isinstance(stage, PixelContrast)]

@@ -1,0 +1,158 @@
+"""Source and target streams for training, both domains for judging."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from sepico_pl.data.geometry import RandomCropFlip, check_crop_fits, fit, to_tensor
+from sepico_pl.data.rare_classes import RareClassSampling, count_classes
+from sepico_pl.data.streams import EvaluationSet, Positions, SourceStream, TargetStream
+from sepico_pl.types import DomainPair, InputError, LabelledImages, Size
+
+
+class AdaptationData(pl.LightningDataModule):
+    """Feeds a domain pair to a task.
+
+    Args:
+        pair: the source and target domain.
+        source_size: height and width that source images are resized into.
+        target_size: the same of target images, in training and judging.
+        crop_size: height and width of training crops.
+        crop_tries: how often a source crop is drawn again.
+        largest_share: a source crop with a class of this share or more is drawn again.
+        rare_class_temperature: T of rare class sampling; null to draw source images uniformly.
+        rare_class_pixels: pixels of a rare class that an image must exceed.
+        batch_size: source and target images per step and process.
+        judge_batch_size: images per batch when judging.
+        statistics_images: target images whose statistics batch norm takes under the target policy.
+        workers: loader processes per stream; 0 loads in the training process.
+        seed: of the run.
+    """
+
+    def __init__(
+        self,
+        pair: DomainPair,
+        *,
+        source_size: Size,
+        target_size: Size,
+        crop_size: Size,
+        crop_tries: int,
+        largest_share: float,
+        rare_class_temperature: float | None,
+        rare_class_pixels: int,
+        batch_size: int,
+        judge_batch_size: int,
+        statistics_images: int,
+        workers: int,
+        seed: int,
+    ) -> None:
+        """Check the settings against the images.
+
+        Raises:
+            InputError: for a size, batch or count that is not positive, or a crop larger than the images.
+        """
+        super().__init__()
+        _check_sizes(source_size=source_size, target_size=target_size, crop_size=crop_size)
+        _check_counts(
+            batch_size=batch_size,
+            judge_batch_size=judge_batch_size,
+            statistics_images=statistics_images,
+            crop_tries=crop_tries,
+        )
+        self.pair = pair
+        self.source_size, self.target_size, self.crop_size = source_size, target_size, crop_size
+        self.crop_tries, self.largest_share = crop_tries, largest_share
+        self.rare_class_temperature = rare_class_temperature
+        self.rare_class_pixels = rare_class_pixels
+        self.batch_size, self.judge_batch_size = batch_size, judge_batch_size
+        self.number_of_statistics_images = statistics_images
+        self.workers = workers
+        self.seed = seed
+        self.judged: tuple[LabelledImages, ...] = (pair.target_val,)
+        check_crop_fits(pair.source_train[0][0], crop_size, source_size, "source")
+        check_crop_fits(pair.target_train[0], crop_size, target_size, "target")
+
+    def judge_both_domains(self) -> None:
+        """Let validation go over the source as well, after the target."""
+        self.judged = (self.pair.target_val, self.pair.source_val)
+
+    def setup(self, stage: str) -> None:
+        """Count the source's classes and lay out the streams."""
+        if stage != "fit":
+            return
+        rare_classes = None
+        if self.rare_class_temperature is not None:
+            counts = count_classes(self.pair.source_train, len(self.pair.classes))
+            rare_classes = RareClassSampling(
+                counts, temperature=self.rare_class_temperature, min_pixels=self.rare_class_pixels
+            )
+        self.source = SourceStream(
+            self.pair.source_train,
+            box=self.source_size,
+            crop=RandomCropFlip(self.crop_size, self.crop_tries),
+            largest_share=self.largest_share,
+            rare_classes=rare_classes,
+            seed=self.seed,
+        )
+        self.target = TargetStream(self.pair.target_train, box=self.target_size, seed=self.seed)
+
+    def train_dataloader(self) -> dict[str, DataLoader[dict[str, Tensor]]]:
+        """Return the two streams from the trainer's step on, one batch of each per step."""
+        return {"source": self._stream(self.source), "target": self._stream(self.target)}
+
+    def val_dataloader(self) -> list[DataLoader[dict[str, Tensor]]]:
+        """Return the target's validation set, and the source's if both are judged."""
+        return [
+            DataLoader(
+                EvaluationSet(scenes, self.target_size if domain == 0 else self.source_size),
+                batch_size=self.judge_batch_size,
+                num_workers=self.workers,
+            )
+            for domain, scenes in enumerate(self.judged)
+        ]
+
+    def statistics_images(self, device: torch.device) -> Iterator[Tensor]:
+        """Yield unlabelled target training images (B, 3, H, W), evenly taken, for batch-norm statistics."""
+        images = self.pair.target_train
+        count = min(self.number_of_statistics_images, len(images))
+        indices = [index * len(images) // count for index in range(count)]
+        for first in range(0, count, self.judge_batch_size):
+            batch = indices[first : first + self.judge_batch_size]
+            arrays = [fit(images[index], None, self.target_size)[0] for index in batch]
+            yield torch.stack([to_tensor(array) for array in arrays]).to(device)
+
+    def _stream(self, dataset: Dataset[dict[str, Tensor]]) -> DataLoader[dict[str, Tensor]]:
+        trainer: Any = self.trainer
+        positions = Positions(
+            start=trainer.global_step,
+            steps=trainer.max_steps,
+            batch_size=self.batch_size,
+            rank=trainer.global_rank,
+            ranks=trainer.world_size,
+        )
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            sampler=positions,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+
+def _check_sizes(**sizes: Size) -> None:
+    for key, size in sizes.items():
+        if len(size) != 2 or any(not isinstance(side, int) or side <= 0 for side in size):
+            message = f"data.{key}={list(size)} must be two positive integers: [height, width]"
+            raise InputError(message)
+
+
+def _check_counts(**counts: int) -> None:
+    for key, count in counts.items():
+        if not isinstance(count, int) or count <= 0:
+            message = f"data.{key}={count} must be a positive integer"
+            raise InputError(message)

@@ -1,0 +1,146 @@
+"""Training samples by position, and sets for judging.
+
+A training sample is a function of (seed, position) alone, whatever worker or rank computes it: a run
+does not depend on the number of workers, and a resumed one goes on where it was.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from sepico_pl.data.geometry import (
+    RandomCropFlip,
+    RandomFlip,
+    fit,
+    is_balanced,
+    label_tensor,
+    to_tensor,
+)
+from sepico_pl.data.rare_classes import RareClassSampling
+from sepico_pl.types import ByteArray, LabelledImages, Size, UnlabelledImages
+
+SOURCE_DICE, TARGET_DICE = 1, 2
+RARE_CLASS_SHARE = 0.5
+
+
+class SourceStream(Dataset[dict[str, Tensor]]):
+    """Labelled source crops, rich in rare classes.
+
+    Args:
+        scenes: the source images.
+        box: height and width to resize into.
+        crop: draws crops.
+        largest_share: a crop with a class of this share or more is drawn again.
+        rare_classes: draws a class and an image with it; None to draw images uniformly.
+        seed: of the run.
+    """
+
+    def __init__(
+        self,
+        scenes: LabelledImages,
+        *,
+        box: Size,
+        crop: RandomCropFlip,
+        largest_share: float,
+        rare_classes: RareClassSampling | None,
+        seed: int,
+    ) -> None:
+        """Hold the scenes."""
+        self.scenes = scenes
+        self.box = box
+        self.crop = crop
+        self.largest_share = largest_share
+        self.rare_classes = rare_classes
+        self.seed = seed
+
+    def __getitem__(self, position: int) -> dict[str, Tensor]:
+        """Return image (3, h, w) float32 and label (h, w) int64 of the sample at `position`."""
+        dice = np.random.default_rng([self.seed, SOURCE_DICE, position])
+        rare, index = None, int(dice.integers(len(self.scenes)))
+        if self.rare_classes is not None:
+            rare, index = self.rare_classes.draw(dice)
+
+        def accepts(label: ByteArray) -> bool:
+            return is_balanced(label, self.largest_share) and self._shows(rare, label)
+
+        image, label = fit(*self.scenes[index], self.box)
+        assert label is not None
+        image, label = self.crop(image, label, dice, accepts)
+        return {"image": to_tensor(image), "label": label_tensor(label)}
+
+    def _shows(self, rare: int | None, label: ByteArray) -> bool:
+        if self.rare_classes is None or rare is None:
+            return True
+        wanted = RARE_CLASS_SHARE * self.rare_classes.min_pixels
+        return bool(np.count_nonzero(label == rare) > wanted)
+
+
+class TargetStream(Dataset[dict[str, Tensor]]):
+    """Unlabelled target images, whole.
+
+    Args:
+        images: the target images; nothing here knows a label.
+        box: height and width to resize into.
+        seed: of the run.
+    """
+
+    def __init__(self, images: UnlabelledImages, *, box: Size, seed: int) -> None:
+        """Hold the images."""
+        self.images = images
+        self.box = box
+        self.flip = RandomFlip()
+        self.seed = seed
+
+    def __getitem__(self, position: int) -> dict[str, Tensor]:
+        """Return image (3, H, W) float32 of the sample at `position`."""
+        dice = np.random.default_rng([self.seed, TARGET_DICE, position])
+        image, _ = fit(self.images[int(dice.integers(len(self.images)))], None, self.box)
+        return {"image": to_tensor(self.flip(image, dice))}
+
+
+class EvaluationSet(Dataset[dict[str, Tensor]]):
+    """Images at the network's input size with labels at their own."""
+
+    def __init__(self, scenes: LabelledImages, box: Size) -> None:
+        """Hold the scenes; images are resized into `box` (height, width)."""
+        self.scenes = scenes
+        self.box = box
+
+    def __len__(self) -> int:
+        """Return the number of scenes."""
+        return len(self.scenes)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """Return image (3, h, w) float32 and label (H, W) int64."""
+        image, label = self.scenes[index]
+        resized, _ = fit(image, None, self.box)
+        return {"image": to_tensor(resized), "label": label_tensor(label)}
+
+
+class Positions(Sampler[int]):
+    """The positions of one rank's samples from step `start` on: each step takes the next of a global batch.
+
+    Args:
+        start: first step.
+        steps: step to stop before.
+        batch_size: of one rank.
+        rank: of this process.
+        ranks: number of processes.
+    """
+
+    def __init__(self, *, start: int, steps: int, batch_size: int, rank: int, ranks: int) -> None:
+        """Remember the range."""
+        self.start, self.steps = start, steps
+        self.batch_size, self.rank, self.ranks = batch_size, rank, ranks
+
+    def __len__(self) -> int:
+        """Return how many positions are left."""
+        return max(0, self.steps - self.start) * self.batch_size
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield the positions in order."""
+        for step in range(self.start, self.steps):
+            first = (step * self.ranks + self.rank) * self.batch_size
+            yield from range(first, first + self.batch_size)

@@ -1,0 +1,132 @@
+"""The default data set: generated street scenes, day (labelled source) to night (unlabelled target).
+
+No files. A scene is a function of (seed, world, split, index) alone, the same bytes in any process.
+"""
+
+import zlib
+from typing import Literal
+
+import numpy as np
+
+from sepico_pl.data.street_drawing import Street
+from sepico_pl.data.street_looks import LOOKS, World
+from sepico_pl.types import ByteArray, ClassSet, DomainPair, InputError, Size
+
+Split = Literal["train", "val"]
+SMALLEST_SIDE = 32
+
+STREETS_CLASSES = ClassSet(
+    names=(
+        "road",
+        "sidewalk",
+        "building",
+        "pole",
+        "traffic sign",
+        "vegetation",
+        "sky",
+        "person",
+        "car",
+    ),
+    palette=(
+        (128, 64, 128),
+        (244, 35, 232),
+        (70, 70, 70),
+        (153, 153, 153),
+        (220, 220, 0),
+        (107, 142, 35),
+        (70, 130, 180),
+        (220, 20, 60),
+        (0, 0, 142),
+    ),
+)
+
+
+class StreetScenes:
+    """Labelled scenes of one world.
+
+    Args:
+        world: "day" or "night".
+        split: "train" or "val"; they share no scene.
+        length: number of scenes.
+        size: height and width in pixels.
+        seed: of the whole collection.
+    """
+
+    def __init__(self, world: World, split: Split, length: int, size: Size, seed: int) -> None:
+        """Check the arguments.
+
+        Raises:
+            InputError: for an unknown world, a length that is not positive, or a side under 32 pixels.
+        """
+        if world not in LOOKS:
+            message = f"dataset.source_world={world} is unknown; choose day or night"
+            raise InputError(message)
+        if not isinstance(length, int) or length <= 0:
+            message = f"dataset.{split}_length={length} must be a positive integer"
+            raise InputError(message)
+        if len(size) != 2 or any(not isinstance(side, int) or side < SMALLEST_SIDE for side in size):
+            message = f"dataset.size={list(size)} must be [height, width], each at least {SMALLEST_SIDE}"
+            raise InputError(message)
+        self.world, self.split, self.length, self.size, self.seed = world, split, length, size, seed
+
+    def __len__(self) -> int:
+        """Return the number of scenes."""
+        return self.length
+
+    def __getitem__(self, index: int) -> tuple[ByteArray, ByteArray]:
+        """Return image (H, W, 3) and label (H, W) of a scene."""
+        if not 0 <= index < self.length:
+            raise IndexError(index)
+        place = zlib.crc32(f"{self.world}/{self.split}".encode())
+        dice = np.random.default_rng([self.seed, place, index])
+        return Street(self.world, self.size, dice).draw()
+
+    def label(self, index: int) -> ByteArray:
+        """Return the label (H, W) of a scene."""
+        return self[index][1]
+
+    def name(self, index: int) -> str:
+        """Return what to call a scene."""
+        return f"streets/{self.world}/{self.split}/{index}"
+
+
+class StreetImages:
+    """The images of `StreetScenes`, without their labels; the arguments are the same."""
+
+    def __init__(self, world: World, split: Split, length: int, size: Size, seed: int) -> None:
+        """See `StreetScenes`."""
+        scenes = StreetScenes(world, split, length, size, seed)
+        self.length = length
+        self._image = lambda index: scenes[index][0]
+
+    def __len__(self) -> int:
+        """Return the number of scenes."""
+        return self.length
+
+    def __getitem__(self, index: int) -> ByteArray:
+        """Return the image (H, W, 3) of a scene."""
+        return self._image(index)
+
+
+def streets(
+    size: Size, seed: int, train_length: int, val_length: int, source_world: World = "day"
+) -> DomainPair:
+    """Return the generated pair: day to night.
+
+    Args:
+        size: height and width of the scenes in pixels, each at least 32.
+        seed: of the scenes; independent of the run's.
+        train_length: scenes per domain for training.
+        val_length: scenes per domain for judging.
+        source_world: "night" gives the oracle the target's own training scenes, with labels.
+
+    Raises:
+        InputError: see `StreetScenes`.
+    """
+    return DomainPair(
+        classes=STREETS_CLASSES,
+        source_train=StreetScenes(source_world, "train", train_length, size, seed),
+        target_train=StreetImages("night", "train", train_length, size, seed),
+        source_val=StreetScenes(source_world, "val", val_length, size, seed),
+        target_val=StreetScenes("night", "val", val_length, size, seed),
+    )

@@ -1,0 +1,17 @@
+"""Judge a checkpoint on both domains: `python -m sepico_pl.evaluate checkpoint=<file>`."""
+
+from omegaconf import DictConfig
+
+from sepico_pl.cli import command
+
+
+@command("evaluate")
+def main(config: DictConfig) -> None:
+    """Print the per-class table of source and target validation, and write it as JSON."""
+    from sepico_pl.runner import evaluate
+
+    evaluate(config)
+
+
+if __name__ == "__main__":
+    main()

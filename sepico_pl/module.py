@@ -1,0 +1,228 @@
+"""The algorithms: source-only training, and SePiCo (Xie et al., TPAMI 2023, arXiv 2204.08808).
+
+Shapes: B batch, C classes, H, W image size.
+"""
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sepico_pl.adapt.pseudo_labels import IgnoredRows, Vote, mixing_weight, most_likely
+from sepico_pl.adapt.teacher import Teacher
+from sepico_pl.augment.appearance import StrongAugmentation, StrongDraw
+from sepico_pl.augment.balanced_crop import ClassBalancedCrop
+from sepico_pl.augment.chance import Chance
+from sepico_pl.augment.class_mix import class_mask, paste
+from sepico_pl.contrast.modes import MultiStageContrast
+from sepico_pl.model.segmentor import Segmentor
+from sepico_pl.task import BatchNormPolicy, OptimizerFactory, SegmentationTask
+from sepico_pl.types import IGNORE_INDEX, AdaptationBatch, SourceBatch, TargetBatch
+
+
+def pixel_cross_entropy(logits: Tensor, label: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Average the cross-entropy over all pixels, those to ignore included with a loss of 0 (METHOD).
+
+    Args:
+        logits: (B, C, H, W).
+        label: (B, H, W) int64, 255 ignored.
+        weight: (B, H, W) per pixel, or None for 1.
+
+    Returns:
+        A scalar, at least float32.
+    """
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    loss = F.cross_entropy(logits, label, ignore_index=IGNORE_INDEX, reduction="none")
+    return (loss if weight is None else loss * weight).mean()
+
+
+class SourceOnly(SegmentationTask):
+    """Learn from labelled source images alone: the baseline, with the augmentation that SePiCo has.
+
+    Args:
+        student: see `SegmentationTask`, as the three that follow.
+        class_names: of the C classes.
+        optimizer: builds optimizer and schedule.
+        batch_norm: policy at evaluation; "target" makes this AdaBN (Li et al. 2016).
+        strong: appearance augmentation.
+        chance: the random decisions.
+    """
+
+    def __init__(
+        self,
+        *,
+        student: Segmentor,
+        class_names: tuple[str, ...],
+        optimizer: OptimizerFactory,
+        batch_norm: BatchNormPolicy,
+        strong: StrongAugmentation,
+        chance: Chance,
+    ) -> None:
+        """Join the parts."""
+        super().__init__(
+            student=student, class_names=class_names, optimizer=optimizer, batch_norm=batch_norm
+        )
+        self.strong = strong
+        self.chance = chance
+
+    def losses(self, batch: AdaptationBatch) -> Iterator[tuple[str, Tensor]]:
+        """Yield the source's cross-entropy."""
+        self.chance.start(self.global_step, self.global_rank)
+        source = batch["source"]
+        image = self.strong(source["image"], self.strong.draw(self.chance), self.chance)
+        yield "source", pixel_cross_entropy(self.student(image), source["label"])
+
+
+class SePiCo(SourceOnly):
+    """Self-training on class-mixed images, and pixel contrast with the source's semantic concepts.
+
+    Args:
+        student: see `SegmentationTask`, as the three that follow.
+        class_names: of the C classes.
+        optimizer: builds optimizer and schedule.
+        batch_norm: policy at evaluation.
+        strong: appearance augmentation.
+        chance: the random decisions.
+        contrast: the pixel contrast; None for self-training without one.
+        vote: how the teacher labels a target batch.
+        crop: class-balanced crop of the target.
+        ignored_rows: rows of the target crop without weight.
+        teacher_decay: limit of the teacher's moving average, in [0, 1).
+        confidence_threshold: least probability of a trusted pseudo-label, in [0, 1].
+        contrast_start: step from which the contrast counts, once the statistics have settled.
+    """
+
+    def __init__(
+        self,
+        *,
+        student: Segmentor,
+        class_names: tuple[str, ...],
+        optimizer: OptimizerFactory,
+        batch_norm: BatchNormPolicy,
+        strong: StrongAugmentation,
+        chance: Chance,
+        contrast: MultiStageContrast | None,
+        vote: Vote,
+        crop: ClassBalancedCrop,
+        ignored_rows: IgnoredRows,
+        teacher_decay: float,
+        confidence_threshold: float,
+        contrast_start: int,
+    ) -> None:
+        """Join the parts; the teacher starts as a copy of the student."""
+        super().__init__(
+            student=student,
+            class_names=class_names,
+            optimizer=optimizer,
+            batch_norm=batch_norm,
+            strong=strong,
+            chance=chance,
+        )
+        self.teacher = Teacher(student, teacher_decay)
+        self.contrast = contrast
+        self.vote = vote
+        self.crop = crop
+        self.ignored_rows = ignored_rows
+        self.confidence_threshold = confidence_threshold
+        self.contrast_start = contrast_start
+
+    def losses(self, batch: AdaptationBatch) -> Iterator[tuple[str, Tensor]]:
+        """Yield the losses of the mixed, the target and the source pass.
+
+        A generator, so that each graph is freed before the next is built; the source pass reaches every
+        parameter and comes last.
+        """
+        source, target = batch["source"], batch["target"]
+        self.chance.start(self.global_step, self.global_rank)
+
+        # 0. The teacher follows the student.
+        self.teacher.follow(self.student, self.global_step)
+
+        # 1, 2. It labels the target; the crop is chosen by that label, and labelled anew.
+        target = self.crop_target(target)
+        pseudo = most_likely(self.vote(self.teacher, target))
+        trust = mixing_weight(pseudo.confidence, self.confidence_threshold)
+        weight = self.ignored_rows.pixel_weights(pseudo.confidence, trust)
+
+        # 3. What the strong views of this step have in common is drawn once.
+        draw = self.strong.draw(self.chance)
+        strong_source = self.strong(source["image"], draw, self.chance)
+        strong_target = self.strong(target["image"], draw, self.chance)
+
+        # 4. The teacher's view of the weak source moves the class statistics.
+        self.update_statistics(source)
+
+        # 5. Source classes pasted onto the target, with the target's trust in its labels.
+        mask = self.pasted(source["label"])
+        mixed = paste(mask, source["image"], target["image"])
+        mixed = self.strong(mixed, draw, self.chance)
+        mixed_label = paste(mask, source["label"], pseudo.label)
+        mixed_weight = paste(mask, torch.ones_like(weight), weight)
+        yield "mixed", pixel_cross_entropy(self.student(mixed), mixed_label, mixed_weight)
+
+        # 6. Target pixels are drawn to the concept of their pseudo-label.
+        if self.contrasts():
+            yield (
+                "target",
+                self.target_loss(strong_target, pseudo.label.where(weight > 0, IGNORE_INDEX)),
+            )
+
+        # 7. Source pixels learn their label, and to lie near their concept.
+        yield "source", self.source_loss(strong_source, source["label"])
+
+    def contrasts(self) -> bool:
+        """Whether the contrast counts at this step."""
+        return self.contrast is not None and self.global_step >= self.contrast_start
+
+    def crop_target(self, target: TargetBatch) -> TargetBatch:
+        """Crop every tensor of the target batch alike, where the teacher's labels are balanced."""
+        label = most_likely(self.vote(self.teacher, target)).label
+        corners = self.crop.choose(label, len(self.class_names), self.chance)
+        cropped = {name: self.crop(images, corners) for name, images in target.items()}  # type: ignore[arg-type]
+        return cropped  # type: ignore[return-value]
+
+    def update_statistics(self, source: SourceBatch) -> None:
+        """Let the teacher embed the weak source, and take that into the class statistics."""
+        if self.contrast is not None:
+            self.contrast.update(self.teacher.embed(source["image"]), source["label"])
+
+    def pasted(self, label: Tensor) -> Tensor:
+        """Mark the source pixels pasted onto each target image: half of the whole batch's classes, (B, H, W)."""
+        present = torch.unique(label)
+        return torch.stack([class_mask(one, self.chance.pasted_classes(present)) for one in label])
+
+    def target_loss(self, image: Tensor, label: Tensor) -> Tensor:
+        """Contrast target pixels (B, 3, H, W) by their pseudo-labels (B, H, W)."""
+        embeddings = self.student.embed(self.student.encode(image))
+        return self.contrast_loss("target", embeddings, label)
+
+    def source_loss(self, image: Tensor, label: Tensor) -> Tensor:
+        """Cross-entropy of source pixels, and their contrast once it counts."""
+        stages = self.student.encode(image)
+        loss = pixel_cross_entropy(self.student.decode(stages, image.shape[-2:]), label)
+        if self.contrasts():
+            return loss + self.contrast_loss("source", self.student.embed(stages), label)
+        return loss + self.untouched()
+
+    def contrast_loss(self, domain: str, embeddings: list[Tensor], label: Tensor) -> Tensor:
+        """Contrast the pixels of one domain, and log their margin."""
+        assert self.contrast is not None
+        loss: Tensor = self.contrast(embeddings, label)
+        margin = self.contrast.margin([one.detach() for one in embeddings], label)
+        self.log(f"train/{domain}_contrast", loss.detach())
+        if margin is not None:
+            self.log(f"train/{domain}_margin", margin)
+        return loss
+
+    def untouched(self) -> Tensor:
+        """Return a zero that reaches the projection head, so that ranks exchange the same gradients."""
+        if self.student.projection is None:
+            return torch.zeros((), device=self.device)
+        return torch.stack([p.sum() * 0 for p in self.student.projection.parameters()]).sum()
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Leave the projection head as it is until the contrast counts: no weight decay on zero gradients."""
+        if self.student.projection is not None and not self.contrasts():
+            for parameter in self.student.projection.parameters():
+                parameter.grad = None

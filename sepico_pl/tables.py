@@ -1,0 +1,40 @@
+"""Scores as tables: printed for people, written for programs."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+Scores = Mapping[str, float]
+
+
+def print_scores(title: str, class_names: Sequence[str], columns: Mapping[str, Scores]) -> None:
+    """Print IoU per class and mIoU (percent) of several evaluations side by side.
+
+    Args:
+        title: above the table.
+        class_names: the rows.
+        columns: scores by heading, with the keys "mIoU" and "IoU/<class>"; a dash where a class is absent.
+    """
+    table = Table(title=title)
+    table.add_column("class")
+    for heading in columns:
+        table.add_column(heading, justify="right")
+    for name in class_names:
+        table.add_row(name, *(_cell(scores.get(f"IoU/{name}")) for scores in columns.values()))
+    table.add_section()
+    table.add_row("mIoU", *(_cell(scores["mIoU"]) for scores in columns.values()), style="bold")
+    Console(width=max(80, 24 + 18 * len(columns))).print(table)
+
+
+def _cell(score: float | None) -> str:
+    return "-" if score is None else f"{score:.1f}"
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write JSON whole or not at all."""
+    unfinished = path.with_name(path.name + ".part")
+    unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    unfinished.replace(path)

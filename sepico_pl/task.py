@@ -1,0 +1,141 @@
+"""What every training method shares: optimisation, judging on both domains, the batch-norm policy."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal, cast
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.core.optimizer import LightningOptimizer
+from pytorch_lightning.strategies import DDPStrategy
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from sepico_pl.adapt.batch_norm import target_statistics
+from sepico_pl.metrics import confusion_matrix, iou_per_class, mean_iou
+from sepico_pl.model.heads import resize
+from sepico_pl.model.segmentor import Segmentor
+from sepico_pl.types import AdaptationBatch, EvaluationBatch, InputError
+
+BatchNormPolicy = Literal["running", "target"]
+OptimizerFactory = Callable[[nn.Module, int], tuple[Optimizer, LRScheduler]]
+
+TARGET = 0
+DOMAINS = ("target", "source")
+
+
+class SegmentationTask(pl.LightningModule, ABC):
+    """A student trained step by step on the sum of several losses, one graph at a time.
+
+    Args:
+        student: the network that is trained and evaluated.
+        class_names: of the C classes.
+        optimizer: builds optimizer and schedule for the student and a number of steps.
+        batch_norm: statistics the student's batch norm uses when it is evaluated: its "running" ones, mixed
+            from all its training passes (the official policy), or those of unlabelled "target" images.
+    """
+
+    def __init__(
+        self,
+        *,
+        student: Segmentor,
+        class_names: tuple[str, ...],
+        optimizer: OptimizerFactory,
+        batch_norm: BatchNormPolicy,
+    ) -> None:
+        """Hold the student and empty confusion matrices of both domains."""
+        super().__init__()
+        if batch_norm not in ("running", "target"):
+            message = f"adapt.batch_norm={batch_norm} is unknown; choose running or target"
+            raise InputError(message)
+        self.automatic_optimization = False
+        self.student = student
+        self.class_names = class_names
+        self.build_optimizer = optimizer
+        self.batch_norm = batch_norm
+        self.target_matrix = confusion_matrix(len(class_names))
+        self.source_matrix = confusion_matrix(len(class_names))
+
+    @abstractmethod
+    def losses(self, batch: AdaptationBatch) -> Iterator[tuple[str, Tensor]]:
+        """Yield the named losses of one training step, each with a graph of its own.
+
+        The last one must reach every parameter of the student: it is the one whose backward pass
+        exchanges gradients between ranks.
+        """
+
+    def training_step(self, batch: AdaptationBatch, batch_idx: int) -> None:
+        """Add up the gradients of all losses, one graph alive at a time, and step."""
+        optimizer = cast(LightningOptimizer, self.optimizers())
+        optimizer.zero_grad()
+        for name, loss in self.losses(batch):
+            self.log(f"train/{name}", loss.detach(), prog_bar=True)
+            with self._gradient_exchange(last=name == "source"):
+                self.manual_backward(loss)
+            del loss
+        optimizer.step()
+        cast(LRScheduler, self.lr_schedulers()).step()
+
+    def _gradient_exchange(self, *, last: bool) -> AbstractContextManager[Any]:
+        strategy = self.trainer.strategy
+        if isinstance(strategy, DDPStrategy) and not last:
+            context: AbstractContextManager[Any] = strategy.model.no_sync()  # type: ignore[union-attr,operator]
+            return context
+        return nullcontext()
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Build the optimizer over `trainer.max_steps`."""
+        optimizer, schedule = self.build_optimizer(self.student, self.trainer.max_steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def judge(self, network: nn.Module, images: Iterable[Tensor]) -> AbstractContextManager[None]:
+        """Open the batch-norm policy around an evaluation of `network`; `images` are unlabelled target batches."""
+        if self.batch_norm == "target":
+            return target_statistics(network, images)
+        return nullcontext()
+
+    def on_validation_epoch_start(self) -> None:
+        """Give the student the statistics it is evaluated with."""
+        images: Callable[[torch.device], Iterable[Tensor]]
+        images = self.trainer.datamodule.statistics_images  # type: ignore[attr-defined]
+        self._judging = self.judge(self.student, images(self.device))
+        self._judging.__enter__()
+
+    def validation_step(
+        self, batch: EvaluationBatch, batch_idx: int, dataloader_idx: int = TARGET
+    ) -> None:
+        """Count a batch into its domain's confusion matrix, at the label's full size."""
+        self.count(self.student, batch, dataloader_idx)
+
+    def count(self, network: nn.Module, batch: EvaluationBatch, domain: int) -> None:
+        """Predict with `network`, bring the logits to the label's size and count."""
+        logits = network(batch["image"])
+        label = batch["label"]
+        prediction = resize(logits.float(), label.shape[-2:]).argmax(dim=1)
+        matrix = self.target_matrix if domain == TARGET else self.source_matrix
+        matrix.update(prediction, label)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log mIoU and IoU per class in percent, of the domains that were judged."""
+        self._judging.__exit__(None, None, None)
+        for domain, scores in self.scores().items():
+            for name, score in scores.items():
+                self.log(
+                    f"val/{domain}/{name}", score, prog_bar=f"{domain}/{name}" == "target/mIoU"
+                )
+
+    def scores(self) -> dict[str, dict[str, float]]:
+        """Return mIoU and IoU per class (absent classes left out) in percent, and start counting anew."""
+        result = {}
+        for domain, matrix in zip(DOMAINS, (self.target_matrix, self.source_matrix), strict=True):
+            counts = matrix.compute()
+            matrix.reset()
+            if counts.sum() == 0:
+                continue
+            per_class = zip(self.class_names, iou_per_class(counts).tolist(), strict=True)
+            present = {f"IoU/{name}": 100 * iou for name, iou in per_class if iou == iou}
+            result[domain] = {"mIoU": 100 * mean_iou(counts), **present}
+        return result

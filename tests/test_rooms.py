@@ -1,0 +1,133 @@
+"""The order of the house: which file of the package may import which."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = "sepico_pl"
+SOURCE = Path(__file__).resolve().parents[1] / PACKAGE
+
+FOUNDATION = {"", "types"}  # "" is the package itself: __init__.py
+ROOMS = {"data", "augment", "model", "contrast", "adapt", "metrics"}
+MODULES = {"task", "module"}
+SURROUNDINGS = {"optim", "loggers", "tables", "cli"}
+PROGRAMS = {"train", "evaluate"}
+
+MAY_IMPORT = {
+    "": set(),
+    "types": set(),
+    **dict.fromkeys(ROOMS, FOUNDATION),
+    **dict.fromkeys(SURROUNDINGS, FOUNDATION),
+    **dict.fromkeys(MODULES, FOUNDATION | ROOMS | MODULES | {"optim"}),
+    "callbacks": FOUNDATION | ROOMS | MODULES,
+    "runner": FOUNDATION | ROOMS | MODULES | SURROUNDINGS | {"callbacks"},
+    **dict.fromkeys(PROGRAMS, FOUNDATION | {"runner", "cli"}),
+}
+FORBIDDEN_OUTSIDERS = {"contrast": {"pytorch_lightning", "lightning", "hydra", "omegaconf"}}
+
+
+def violations(source: Path) -> list[str]:
+    """Return one line per import in the package folder `source` that the order does not allow."""
+    return [
+        f"{file.relative_to(source.parent)}:{line}: imports {name}"
+        for file in sorted(source.rglob("*.py"))
+        for line, name in imports(file, source)
+        if not is_allowed(room_of(file, source), name, source)
+    ]
+
+
+def is_allowed(room: str, name: str, source: Path) -> bool:
+    top, _, inside = name.partition(".")
+    if top != PACKAGE:
+        return top not in FORBIDDEN_OUTSIDERS.get(room, set())
+    imported = inside.split(".")[0]
+    is_module = (source / imported).is_dir() or (source / f"{imported}.py").is_file()
+    imported = imported if is_module else ""  # a name that __init__.py defines
+    return imported == room or imported in MAY_IMPORT.get(room, set())
+
+
+def room_of(file: Path, source: Path) -> str:
+    """Return the folder or module directly under the package that `file` belongs to."""
+    first = file.relative_to(source).parts[0]
+    return first.removesuffix(".py").replace("__init__", "")
+
+
+def imports(file: Path, source: Path) -> Iterator[tuple[int, str]]:
+    """Yield (line, dotted name) of every import in `file`, at any depth, relative ones resolved."""
+    folder = [PACKAGE, *file.relative_to(source).parts[:-1]]
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = folder[: len(folder) + 1 - node.level] if node.level else []
+            stem = [*base, *([node.module] if node.module else [])]
+            yield from ((node.lineno, ".".join([*stem, alias.name])) for alias in node.names)
+
+
+def test_every_import_keeps_the_order() -> None:
+    assert violations(SOURCE) == []
+
+
+def test_every_file_has_its_place() -> None:
+    found = {room_of(file, SOURCE) for file in SOURCE.rglob("*.py")}
+    assert found >= {"types", "data", "augment", "model", "contrast", "adapt"}
+    assert found <= MAY_IMPORT.keys(), "say in MAY_IMPORT what the new file may import"
+
+
+@pytest.mark.parametrize(
+    ("file", "statement"),
+    [
+        ("contrast/modes.py", "from sepico_pl.model.heads import ProjectionHead"),
+        ("contrast/modes.py", "from sepico_pl import model"),
+        ("contrast/modes.py", "import sepico_pl.model.heads"),
+        ("contrast/modes.py", "from ..model import heads"),
+        ("contrast/modes.py", "from .. import model"),
+        ("contrast/modes.py", "def late():\n    import pytorch_lightning as pl"),
+        ("contrast/modes.py", "from omegaconf import DictConfig"),
+        ("contrast/modes.py", "from hydra.utils import instantiate"),
+        ("types.py", "from sepico_pl.contrast.modes import PixelContrast"),
+        ("metrics.py", "from sepico_pl.data.classes import STREETS"),
+        ("optim.py", "from sepico_pl.model.heads import ProjectionHead"),
+        ("module.py", "from sepico_pl.runner import run"),
+        ("callbacks.py", "from sepico_pl.runner import train"),
+        ("train.py", "from sepico_pl.module import SePiCo"),
+        ("unheard_of.py", "from sepico_pl.module import SePiCo"),
+    ],
+)
+def test_a_forbidden_import_is_found(tmp_path: Path, file: str, statement: str) -> None:
+    source = fake_package(tmp_path, file, statement)
+    assert [line.split(":")[0] for line in violations(source)] == [f"{PACKAGE}/{file}"]
+
+
+@pytest.mark.parametrize(
+    ("file", "statement"),
+    [
+        ("contrast/modes.py", "from sepico_pl.contrast.losses import bank_loss"),
+        ("contrast/modes.py", "from . import losses"),
+        ("contrast/modes.py", "from sepico_pl.types import IGNORE_INDEX"),
+        ("contrast/modes.py", "from ..types import IGNORE_INDEX"),
+        ("contrast/modes.py", "from sepico_pl import __version__"),
+        ("contrast/modes.py", "from torch.nn import functional"),
+        ("model/heads.py", "import pytorch_lightning as pl"),
+        ("module.py", "from sepico_pl.contrast import modes"),
+        ("module.py", "from sepico_pl.task import Segmentation"),
+        ("runner.py", "from sepico_pl.callbacks import Pictures"),
+        ("train.py", "from sepico_pl.runner import run"),
+    ],
+)
+def test_an_allowed_import_passes(tmp_path: Path, file: str, statement: str) -> None:
+    assert violations(fake_package(tmp_path, file, statement)) == []
+
+
+def fake_package(folder: Path, file: str, statement: str) -> Path:
+    """Write a package with the rooms of the real one, all empty but `file`; return its folder."""
+    source = folder / PACKAGE
+    modules = ["types", "metrics", "optim", "task", "module", "callbacks", "runner", "train"]
+    rooms = ["data/classes", "augment/geometry", "model/heads", "contrast/losses", "adapt/teacher"]
+    for name in [*modules, *rooms]:
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / f"{name}.py").touch()
+    (source / file).write_text(statement + "\n")
+    return source
