@@ -102,7 +102,7 @@ class SePiCo(SourceOnly):
         batch_norm: BatchNormPolicy,
         strong: StrongAugmentation,
         chance: Chance,
-        contrast: MultiStageContrast | None,
+        contrast: MultiStageContrast | None = None,
         vote: Vote,
         crop: ClassBalancedCrop,
         ignored_rows: IgnoredRows,

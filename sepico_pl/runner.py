@@ -15,7 +15,6 @@ from pytorch_lightning.callbacks import (
     Callback,
     LearningRateMonitor,
     ModelCheckpoint,
-    TQDMProgressBar,
 )
 from pytorch_lightning.loggers import Logger
 
@@ -192,7 +191,6 @@ def build_trainer(plain: Config, folder: Path) -> pl.Trainer:
         ModelCheckpoint(dirpath=folder, filename="last", enable_version_counter=False),
         SelfSufficientCheckpoint(plain),
         StopOnNonFinite(),
-        TQDMProgressBar(),
     ]
     if loggers:
         callbacks.append(LearningRateMonitor())

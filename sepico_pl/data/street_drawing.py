@@ -11,6 +11,7 @@ from sepico_pl.data.street_looks import (
     BLUR,
     BUILDING,
     CAR,
+    CHANGE,
     DARKNESS,
     DAY,
     FOG,
@@ -91,7 +92,9 @@ class Street:
         height, width = size
         self.world, self.height, self.width, self.dice = world, height, width, dice
         self.look: Look = LOOKS[world]
-        self.darkness = 0.0 if world == "day" else float(dice.uniform(*DARKNESS))
+        night = world == "night"
+        self.change = dice.uniform(*CHANGE, len(self.look.surfaces)) * night
+        self.darkness = float(dice.uniform(*DARKNESS)) * night
         self.canvas = Canvas(np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.uint8))
         self.horizon = height * dice.uniform(*self.look.horizon)
         self.vanishing = width * dice.uniform(0.35, 0.65)
@@ -111,9 +114,10 @@ class Street:
         return (1 - self.darkness) * day + self.darkness * night
 
     def _colour(self, class_id: int) -> Colour:
-        """Draw a colour of the class, between the day's and the world's by the scene's darkness."""
+        """Draw a colour of the class, as far from the day's as this class has changed in this scene."""
         day, own = (np.array(look.surfaces[class_id], float) for look in (DAY, self.look))
-        colour = self._shade(self.dice.choice(day), self.dice.choice(own))
+        change = self.change[class_id]
+        colour = (1 - change) * self.dice.choice(day) + change * self.dice.choice(own)
         return np.clip(colour * self.dice.uniform(0.9, 1.1), 0, 255)
 
     def _x(self, offset: float, depth: float) -> float:

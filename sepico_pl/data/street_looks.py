@@ -76,8 +76,8 @@ DAY = Look(
 
 NIGHT = Look(
     surfaces=(
-        ((112, 118, 140), (126, 128, 148), (100, 110, 136)),
-        ((62, 58, 70), (72, 66, 72), (54, 54, 66)),
+        ((104, 110, 128), (114, 118, 134), (96, 104, 124)),
+        ((74, 70, 80), (84, 78, 82), (66, 64, 76)),
         ((70, 62, 76), (92, 78, 74), (58, 60, 80), (80, 70, 60)),
         ((150, 150, 150), (132, 136, 146)),
         ((236, 240, 240), (120, 240, 150), (250, 120, 90)),
@@ -101,8 +101,11 @@ NIGHT = Look(
 )
 LOOKS: dict[World, Look] = {"day": DAY, "night": NIGHT}
 
-# How far a night scene's colours have left those of the day: 0 is day, 1 full night.
-DARKNESS: Range = (0.5, 1.0)
+# How far each class of a night scene, on its own, has left its colours by day: 0 is day, 1 is night. A road may
+# be dry or wet, a house lit or dark: so a class has looks between the worlds in any scene.
+CHANGE: Range = (0.0, 0.8)
+# The same for lamps and markings, once per scene.
+DARKNESS: Range = (0.2, 1.0)
 FOG_COLOUR = (92, 84, 104)
 FOG: Range = (0.0, 0.35)
 TINT = (0.92, 0.94, 1.08)

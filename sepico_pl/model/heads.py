@@ -33,7 +33,7 @@ def convolution(width_in: int, width_out: int, kernel: int, norm: Norm) -> nn.Mo
 
 
 class LightHead(nn.Module):
-    """Project the last four stages to one width, sum them at the finest, smooth and classify.
+    """Project all stages to one width, sum them at the finest, smooth and classify.
 
     The all-MLP idea of SegFormer (Xie et al. 2021) with a sum in place of the concatenation. Works at
     any image size.
@@ -54,20 +54,19 @@ class LightHead(nn.Module):
         """Build the head."""
         super().__init__()
         self.laterals = nn.ModuleList(
-            nn.Conv2d(stage, width, 1) for stage in channels[-PYRAMID_STAGES:]
+            nn.Conv2d(stage, width, 1) for stage in channels
         )
         self.smooth = convolution(width, width, 3, norm)
         self.dropout = nn.Dropout2d(dropout)
         self.classifier = nn.Conv2d(width, num_classes, 1)
 
     def forward(self, stages: Sequence[Tensor]) -> Tensor:
-        """Return logits (B, C, h, w) at the finest of the last four stages."""
-        pyramid = stages[-PYRAMID_STAGES:]
-        size = pyramid[0].shape[-2:]
+        """Return logits (B, C, h, w) at the finest stage."""
+        size = stages[0].shape[-2:]
         merged = torch.stack(
             [
                 resize(lateral(stage), size)
-                for lateral, stage in zip(self.laterals, pyramid, strict=True)
+                for lateral, stage in zip(self.laterals, stages, strict=True)
             ]
         ).sum(dim=0)
         logits: Tensor = self.classifier(self.dropout(self.smooth(merged)))

@@ -1,0 +1,34 @@
+"""CamVid by day (labelled source) to CamVid at dusk (unlabelled target): real photographs.
+
+Brostow, Shotton, Fauqueur, Cipolla, ECCV 2008, in SegNet's 480x360, 11-class version, split in time.
+"""
+
+from pathlib import Path
+
+from sepico_pl.data.classes import CAMVID
+from sepico_pl.data.datasets import ImageFolder, SegmentationFolder, listed_images, listed_pairs
+from sepico_pl.types import DomainPair, InputError
+
+
+def camvid(root: str) -> DomainPair:
+    """Find source_day, target_dusk and target_dusk_val below `root`, and check every file.
+
+    Raises:
+        InputError: for a missing folder, list, image or label, or a file that cannot be used.
+    """
+    folder = Path(root)
+    for part in ("source_day", "target_dusk", "target_dusk_val"):
+        if not (folder / part).is_dir():
+            message = f"dataset.root={root}: there is no folder {folder / part}; point it at the CamVid day-dusk folder"
+            raise InputError(message)
+
+    def labelled(part: str, split: str) -> SegmentationFolder:
+        return SegmentationFolder(listed_pairs(folder / part, split), len(CAMVID))
+
+    return DomainPair(
+        classes=CAMVID,
+        source_train=labelled("source_day", "train"),
+        target_train=ImageFolder(listed_images(folder / "target_dusk", "train")),
+        source_val=labelled("source_day", "val"),
+        target_val=labelled("target_dusk_val", "val"),
+    )
