@@ -16,10 +16,10 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 def _find_conf() -> str:
     package = Path(__file__).resolve().parent
-    for folder in (package.parent / "conf", package / "conf"):
+    for folder in (package / "conf", package.parent / "conf"):
         if (folder / "config.yaml").is_file():
             return str(folder)
-    message = f"sepico_pl's conf folder is neither beside {package} nor in it; install it again"
+    message = f"sepico_pl's conf folder is neither in {package} nor beside it; install it again"
     raise SystemExit(message)
 
 

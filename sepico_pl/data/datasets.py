@@ -6,12 +6,13 @@ Arrays: image (H, W, 3) uint8 RGB, label (H, W) uint8 class ids, 255 ignored.
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from PIL import Image
 from rich.progress import track
-from torchvision.io import ImageReadMode, decode_image
 
 from sepico_pl.types import IGNORE_INDEX, ByteArray, InputError
 
@@ -39,14 +40,26 @@ def read_label(path: Path) -> ByteArray:
         InputError: if the file cannot be read, or holds an id above 255.
     """
     try:
-        data = torch.from_numpy(np.fromfile(path, dtype=np.uint8))
-        ids = decode_image(data, ImageReadMode.UNCHANGED)[0].to(torch.int32).numpy()
-    except (OSError, RuntimeError) as error:
+        ids = _decode_ids(path)
+    except (OSError, SyntaxError, ValueError) as error:
         raise _unreadable(path, "label", error) from error
     if ids.max() > IGNORE_INDEX:
         message = f"{path}: class id {ids.max()} in an id image; ids go from 0 to 254, 255 is ignored"
         raise InputError(message)
     return ids.astype(np.uint8)
+
+
+def _decode_ids(path: Path) -> NDArray[np.integer[Any]]:
+    """Decode with the reader that is right for the file: Pillow cuts 16 bits to 8, OpenCV colours palettes."""
+    with Image.open(path) as image:
+        if image.mode in ("L", "P", "1"):
+            return np.asarray(image, dtype=np.uint8)
+    content = np.fromfile(path, dtype=np.uint8)
+    decoded = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
+    if decoded is None:
+        message = "damaged"
+        raise ValueError(message)
+    return decoded if decoded.ndim == 2 else decoded[..., 2]
 
 
 def _unreadable(path: Path, kind: str, error: Exception) -> InputError:

@@ -216,7 +216,7 @@ class Street:
     def _pole(self, depth: float) -> None:
         x = self._x(self._beside(self.half_road * 1.05, self.half_road * 1.2), depth)
         y, tall = self._y(depth), self.height * self.dice.uniform(0.5, 0.75) * depth
-        width = max(2.0, 0.035 * self.height * depth)
+        width = max(2.5, 0.055 * self.height * depth)
         self.canvas.box(x, y, width, tall, POLE, self._colour(POLE))
         if self.dice.random() < 0.7:
             size = max(4.0, 0.14 * self.height * depth)
