@@ -150,7 +150,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--output", type=Path, default=Path("outputs/demo"))
     options = parser.parse_args()
-    steps = options.steps or 800
+    steps = options.steps or 600
     common = [f"seed={options.seed}", "logger=csv", f"trainer.max_steps={steps}"]
     folders = {name: (options.output / name.split()[0]).absolute() for name in RUNS}
     started = time.monotonic()
