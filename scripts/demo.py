@@ -25,8 +25,8 @@ from sepico_pl.tables import print_scores, write_json
 from sepico_pl.types import ByteArray, ClassSet
 
 mpl.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402
-from matplotlib.patches import Patch  # noqa: E402
+from matplotlib import pyplot as plt
+from matplotlib.patches import Patch
 
 RUNS = {
     "source only": ["adapt=none"],

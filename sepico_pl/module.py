@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sepico_pl.adapt.pseudo_labels import IgnoredRows, Vote, mixing_weight, most_likely
 from sepico_pl.adapt.teacher import Teacher
-from sepico_pl.augment.appearance import StrongAugmentation, StrongDraw
+from sepico_pl.augment.appearance import StrongAugmentation
 from sepico_pl.augment.balanced_crop import ClassBalancedCrop
 from sepico_pl.augment.chance import Chance
 from sepico_pl.augment.class_mix import class_mask, paste

@@ -1,8 +1,6 @@
 """Five whole training steps of the official code, replayed: its random decisions in, its numbers out."""
 
-import importlib.util
 import json
-import sys
 from collections import defaultdict
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +9,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from golden_fill import load
 from tiny_deeplab import TinyDeepLabHead, TinyResNet
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
@@ -29,16 +28,6 @@ STEPS = 5
 # float64 trace is held to rounding.
 FLOAT32_ERROR = (6e-6, 6e-6, 6e-6, 2.3e-3, 3.1e-2)
 FLOAT64_ERROR = 1e-10
-
-
-def load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 class RecordedChance(Chance):

@@ -1,7 +1,6 @@
 """The teacher: a slow average of the student that labels the target and embeds the source."""
 
 import copy
-
 from typing import Protocol, cast
 
 import torch

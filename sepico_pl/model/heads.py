@@ -79,7 +79,7 @@ class FPNHead(nn.Module):
     Args:
         channels: c_i of the encoder's stages.
         num_classes: C.
-        width: of the pyramid; half of it in the segmentation blocks.
+        width: of the pyramid, a multiple of 64; half of it in the segmentation blocks.
         dropout: probability before the classifier.
     """
 
@@ -88,8 +88,15 @@ class FPNHead(nn.Module):
     def __init__(
         self, *, channels: Sequence[int], num_classes: int, width: int, dropout: float
     ) -> None:
-        """Build the head."""
+        """Build the head.
+
+        Raises:
+            InputError: for a width that its group norms cannot divide.
+        """
         super().__init__()
+        if width <= 0 or width % 64:
+            message = f"head.decode.width={width} must be a positive multiple of 64 for this head"
+            raise InputError(message)
         self.decoder = FPNDecoder(
             encoder_channels=list(channels[-PYRAMID_STAGES:]),
             encoder_depth=PYRAMID_STAGES,

@@ -1,0 +1,50 @@
+import pytest
+import torch
+
+from sepico_pl.adapt.pseudo_labels import (
+    IgnoredRows,
+    blend_day_night,
+    mixing_weight,
+    most_likely,
+)
+from sepico_pl.types import InputError
+
+
+def test_day_night_vote_is_the_official_one(golden) -> None:
+    record = golden("g_h_misc.npz")
+    night, day, weights = (
+        torch.from_numpy(record[f"mdn_{name}"]) for name in ("night", "day", "class_weight")
+    )
+    for vote, expected in (
+        (blend_day_night(night, day), "nocw"),
+        (blend_day_night(night, day, weights), "cw"),
+        (blend_day_night(night, day, weights, day_share=0.6), "cw_r0.6"),
+    ):
+        theirs = torch.from_numpy(record[f"mdn_out_{expected}"])
+        torch.testing.assert_close(vote, theirs, rtol=1e-6, atol=1e-7)
+
+
+def test_labels_and_trust() -> None:
+    probabilities = torch.tensor([[[[0.7, 0.2]], [[0.1, 0.5]], [[0.2, 0.3]]]])
+    pseudo = most_likely(probabilities)
+    assert pseudo.label.tolist() == [[[0, 1]]]
+    assert pseudo.confidence.tolist() == [[[pytest.approx(0.7), 0.5]]]
+    assert mixing_weight(pseudo.confidence, 0.6).item() == 0.5
+    assert mixing_weight(pseudo.confidence, 0.5).item() == 1.0
+
+
+def test_ignored_rows_scale_with_the_crop() -> None:
+    rows = IgnoredRows(top=15, bottom=120, per=640)
+    for height, top, bottom in ((640, 15, 120), (64, 2, 12), (320, 8, 60)):
+        weights = rows.pixel_weights(torch.ones(1, height, 4), torch.tensor(0.25))
+        assert (
+            weights[0, :, 0].tolist() == [0] * top + [0.25] * (height - top - bottom) + [0] * bottom
+        )
+    whole = IgnoredRows(0, 0, 640).pixel_weights(torch.ones(1, 8, 8), torch.tensor(0.5))
+    assert (whole == 0.5).all()
+
+
+@pytest.mark.parametrize(("top", "bottom"), [(-1, 0), (0, -2), (300, 340)])
+def test_ignored_rows_must_leave_something(top: int, bottom: int) -> None:
+    with pytest.raises(InputError, match=r"adapt\.ignored_rows"):
+        IgnoredRows(top, bottom, 640)

@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sepico_pl.optim import AdamWPoly, warmup_poly
+
+
+def test_schedule_is_the_official_one(golden) -> None:
+    record = golden("g_h_misc.npz")
+    factors = np.array([warmup_poly(int(i), 1500, 40_000, 1.0, 1e-6) for i in record["lr_iters"]])
+    ours = factors[:, None] * [6e-5, 6e-4]
+    np.testing.assert_allclose(ours, record["lr_backbone_head"], rtol=1e-9)
+
+
+def test_every_parameter_is_in_one_group_and_heads_learn_faster() -> None:
+    student = nn.ModuleDict({name: nn.Linear(2, 2) for name in ("encoder", "head", "projection")})
+    build = AdamWPoly(
+        learning_rate=0.1,
+        head_factor=10.0,
+        weight_decay=0.01,
+        warmup_steps=2,
+        warmup_start=0.5,
+        power=1.0,
+    )
+    optimizer, schedule = build(student, 10)
+    sizes = [sum(p.numel() for p in group["params"]) for group in optimizer.param_groups]
+    assert sizes == [6, 12]
+    rates = []
+    for _ in range(4):
+        rates.append([group["lr"] for group in optimizer.param_groups])
+        optimizer.step()
+        schedule.step()
+    expected = [0.1 * 0.5, 0.1 * 0.9 * 0.75, 0.1 * 0.8, 0.1 * 0.7]
+    assert [rate[0] for rate in rates] == pytest.approx(expected)
+    assert [rate[1] for rate in rates] == pytest.approx([10 * rate for rate in expected])
+    assert isinstance(optimizer, torch.optim.AdamW)
