@@ -2,7 +2,8 @@
 
     python scripts/demo.py [--steps N] [--seed N] [--output DIR]
 
-Both trainings run at once, one process and one thread each. Leaves `demo.png` and `demo.json` in DIR.
+Both trainings run at once, one process and one thread each. Leaves `demo.png` and `demo.json` in
+DIR.
 """
 
 import argparse

@@ -2,8 +2,9 @@
 
     python scripts/streets_table.py [--seeds 1 2 3] [--rows NAME ...] [--output DIR] [KEY=VALUE ...]
 
-Each row is `python -m sepico_pl.train` with the overrides printed beside it, and is judged with both
-batch-norm policies. Runs that have ended are not repeated. KEY=VALUE are overrides for all rows.
+Each row is `python -m sepico_pl.train` with the overrides printed beside it, and is judged with
+both batch-norm policies. Runs that have ended are not repeated. KEY=VALUE are overrides for all
+rows.
 """
 
 import argparse
@@ -93,9 +94,7 @@ def main() -> None:
     with ThreadPoolExecutor(options.jobs) as pool:
         folders = list(pool.map(lambda job: run(*job, output, options.overrides), plan))
     seeds = " / ".join(map(str, options.seeds))
-    print(
-        f"| method | overrides | running BN: seeds {seeds} | mean | target BN: seeds {seeds} | mean |"
-    )
+    print(f"| method | overrides | running BN: seeds {seeds} | mean | target BN: {seeds} | mean |")
     print("|---|---|---|---|---|---|")
     for name in options.rows:
         of_row = [folder for (row, _), folder in zip(plan, folders, strict=True) if row == name]

@@ -33,8 +33,8 @@ class StopOnNonFinite(Callback):
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
+        outputs: object,
+        batch: object,
         batch_idx: int,
     ) -> None:
         """Look at the logged losses on the steps that log.

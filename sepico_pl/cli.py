@@ -40,7 +40,7 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callab
 
 @contextmanager
 def readable_errors() -> Iterator[None]:
-    """End with one line for what the user can mend; with HYDRA_FULL_ERROR=1 with the traceback too."""
+    """End with one line for what the user can mend; HYDRA_FULL_ERROR=1 keeps the traceback."""
     try:
         yield
     except Exception as error:
@@ -52,7 +52,7 @@ def readable_errors() -> Iterator[None]:
 
 
 def explain(error: BaseException) -> str | None:
-    """Return one line for the first cause that the user can mend; None for a fault of the program."""
+    """Return one line for what the user can mend; None for a fault of the program."""
     cause: BaseException | None = error
     while cause is not None:
         if type(cause).__name__ == "InputError":

@@ -11,7 +11,7 @@ from sepico_pl.types import IGNORE_INDEX
 
 
 def confusion_matrix(num_classes: int) -> MulticlassConfusionMatrix:
-    """Return the running matrix (C, C) of true (rows) against predicted classes; 255 is left out."""
+    """Return the running matrix (C, C), rows the truth, columns the prediction, without 255."""
     return MulticlassConfusionMatrix(num_classes, ignore_index=IGNORE_INDEX, validate_args=False)
 
 

@@ -4,6 +4,7 @@ Shapes: B batch, C classes, H, W image size.
 """
 
 from collections.abc import Iterator
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +23,7 @@ from sepico_pl.types import IGNORE_INDEX, AdaptationBatch, SourceBatch, TargetBa
 
 
 def pixel_cross_entropy(logits: Tensor, label: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Average the cross-entropy over all pixels, those to ignore included with a loss of 0 (METHOD).
+    """Average the cross-entropy over all pixels; those to ignore count with a loss of 0.
 
     Args:
         logits: (B, C, H, W).
@@ -130,8 +131,8 @@ class SePiCo(SourceOnly):
     def losses(self, batch: AdaptationBatch) -> Iterator[tuple[str, Tensor]]:
         """Yield the losses of the mixed, the target and the source pass.
 
-        A generator, so that each graph is freed before the next is built; the source pass reaches every
-        parameter and comes last.
+        A generator, so that each graph is freed before the next is built; the source pass reaches
+        every parameter and comes last.
         """
         source, target = batch["source"], batch["target"]
         self.chance.start(self.global_step, self.global_rank)
@@ -179,8 +180,9 @@ class SePiCo(SourceOnly):
         """Crop every tensor of the target batch alike, where the teacher's labels are balanced."""
         label = most_likely(self.vote(self.teacher, target)).label
         corners = self.crop.choose(label, len(self.class_names), self.chance)
-        cropped = {name: self.crop(images, corners) for name, images in target.items()}  # type: ignore[arg-type]
-        return cropped  # type: ignore[return-value]
+        tensors = cast(dict[str, Tensor], target)
+        cropped = {name: self.crop(images, corners) for name, images in tensors.items()}
+        return cast(TargetBatch, cropped)
 
     def update_statistics(self, source: SourceBatch) -> None:
         """Let the teacher embed the weak source, and take that into the class statistics."""
@@ -188,7 +190,7 @@ class SePiCo(SourceOnly):
             self.contrast.update(self.teacher.embed(source["image"]), source["label"])
 
     def pasted(self, label: Tensor) -> Tensor:
-        """Mark the source pixels pasted onto each target image: half of the whole batch's classes, (B, H, W)."""
+        """Mark what is pasted onto each target: half of the whole batch's classes, (B, H, W)."""
         present = torch.unique(label)
         return torch.stack([class_mask(one, self.chance.pasted_classes(present)) for one in label])
 
@@ -216,13 +218,13 @@ class SePiCo(SourceOnly):
         return loss
 
     def untouched(self) -> Tensor:
-        """Return a zero that reaches the projection head, so that ranks exchange the same gradients."""
+        """Return a zero that reaches the projection head: ranks exchange the same gradients."""
         if self.student.projection is None:
             return torch.zeros((), device=self.device)
         return torch.stack([p.sum() * 0 for p in self.student.projection.parameters()]).sum()
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Leave the projection head as it is until the contrast counts: no weight decay on zero gradients."""
+        """Leave the projection head alone until the contrast counts: no decay on zero gradients."""
         if self.student.projection is not None and not self.contrasts():
             for parameter in self.student.projection.parameters():
                 parameter.grad = None

@@ -12,8 +12,8 @@ def warmup_poly(
 ) -> float:
     """Return the factor of the learning rate at `step`: linear warm-up times polynomial decay.
 
-    The decay (1 - step / total)^power runs from the first step on; the warm-up multiplies it by a line
-    from `start` at step 0 to 1 at `warmup_steps` (mmcv's poly policy, METHOD 'schedule').
+    The decay (1 - step / total)^power runs from the first step on; the warm-up multiplies it by a
+    line from `start` at step 0 to 1 at `warmup_steps` (mmcv's poly policy, METHOD 'schedule').
     """
     decay: float = max(0.0, 1 - step / total_steps) ** power
     if step >= warmup_steps:
@@ -52,7 +52,7 @@ class AdamWPoly:
         self.power = power
 
     def __call__(self, student: nn.Module, total_steps: int) -> tuple[Optimizer, LambdaLR]:
-        """Build the optimizer of a student with an `encoder`, and its schedule over `total_steps`."""
+        """Build the optimizer of a student with an `encoder`, and its schedule."""
         named = list(student.named_parameters())
         encoder = [parameter for name, parameter in named if name.startswith("encoder.")]
         heads = [parameter for name, parameter in named if not name.startswith("encoder.")]

@@ -31,7 +31,7 @@ Config = dict[str, Any]
 
 
 def train(config: DictConfig) -> dict[str, float]:
-    """Train as configured, judge the target and leave `last.ckpt` and `scores.json` in the run folder.
+    """Train, judge the target, leave `last.ckpt` and `scores.json` in the run folder.
 
     Returns:
         The target's scores in percent, by "mIoU" and "IoU/<class>".
@@ -42,6 +42,7 @@ def train(config: DictConfig) -> dict[str, float]:
     pl.seed_everything(plain["seed"], workers=True, verbose=False)
     data = build_data(plain)
     task = build_task(plain, data.pair)
+    be_quiet()
     trainer = build_trainer(plain, folder)
     trainer.fit(task, datamodule=data)
     scores = judge(trainer, task, data)["target"]
@@ -53,7 +54,7 @@ def train(config: DictConfig) -> dict[str, float]:
 
 
 def evaluate(config: DictConfig) -> dict[str, dict[str, float]]:
-    """Judge the network of a checkpoint on target and source validation; print and write the tables.
+    """Judge a checkpoint on target and source validation; print and write the scores.
 
     Returns:
         Scores in percent by domain, then by "mIoU" and "IoU/<class>".
@@ -63,6 +64,7 @@ def evaluate(config: DictConfig) -> dict[str, dict[str, float]]:
     data.judge_both_domains()
     task.batch_norm = config.batch_norm or task.batch_norm
     task.student = evaluated_network(task, config.network)
+    be_quiet()
     trainer = pl.Trainer(accelerator=config.accelerator, devices=1, logger=False)
     scores = judge(trainer, task, data)
     title = f"{path}: {config.network}, {batch_norm_name(task)}"
@@ -140,7 +142,7 @@ def check_config(plain: Config) -> None:
         raise InputError(message)
 
 
-def build(config: Config, **parts: Any) -> Any:
+def build(config: Config, **parts: object) -> Any:  # noqa: ANN401
     """Call what `config` names with its keys and `parts`; lists and dicts arrive as plain types."""
     return instantiate(config, _partial_=True, _convert_="all")(**parts)
 
@@ -178,8 +180,6 @@ def build_task(plain: Config, pair: DomainPair) -> SegmentationTask:
 
 def build_trainer(plain: Config, folder: Path) -> pl.Trainer:
     """Build the trainer with its loggers and callbacks; everything it writes goes into `folder`."""
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     settings = dict(plain["trainer"])
     settings["val_check_interval"] = min(settings["val_check_interval"], settings["max_steps"])
     loggers: list[Logger] = [
@@ -202,6 +202,18 @@ def build_trainer(plain: Config, folder: Path) -> pl.Trainer:
         callbacks=callbacks,
     )
     return trainer
+
+
+def be_quiet() -> None:
+    """Keep Lightning's remarks on what is meant to be so off the screen."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    for remark in (
+        ".*does not have many workers.*",
+        ".*exists and is not empty.*",
+        ".*module\\(s\\) in eval mode at the start of training.*",
+        ".*isinstance\\(treespec, LeafSpec\\).*",
+    ):
+        warnings.filterwarnings("ignore", message=remark)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

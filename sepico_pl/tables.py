@@ -16,7 +16,8 @@ def print_scores(title: str, class_names: Sequence[str], columns: Mapping[str, S
     Args:
         title: above the table.
         class_names: the rows.
-        columns: scores by heading, with the keys "mIoU" and "IoU/<class>"; a dash where a class is absent.
+        columns: scores by heading, with the keys "mIoU" and "IoU/<class>"; a dash where a class is
+            absent.
     """
     table = Table(title=title)
     table.add_column("class")

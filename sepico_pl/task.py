@@ -1,4 +1,4 @@
-"""What every training method shares: optimisation, judging on both domains, the batch-norm policy."""
+"""What all methods share: optimisation, judging, the batch-norm policy."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
@@ -34,8 +34,9 @@ class SegmentationTask(pl.LightningModule, ABC):
         student: the network that is trained and evaluated.
         class_names: of the C classes.
         optimizer: builds optimizer and schedule for the student and a number of steps.
-        batch_norm: statistics the student's batch norm uses when it is evaluated: its "running" ones, mixed
-            from all its training passes (the official policy), or those of unlabelled "target" images.
+        batch_norm: statistics the student's batch norm uses when it is evaluated: its "running"
+            ones, mixed from all its training passes (the official policy), or those of unlabelled
+            "target" images.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class SegmentationTask(pl.LightningModule, ABC):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def judge(self, network: nn.Module, images: Iterable[Tensor]) -> AbstractContextManager[None]:
-        """Open the batch-norm policy around an evaluation of `network`; `images` are unlabelled target batches."""
+        """Apply the batch-norm policy to `network` for a while; `images`: unlabelled target."""
         if self.batch_norm == "target":
             return target_statistics(network, images)
         return nullcontext()
@@ -128,7 +129,7 @@ class SegmentationTask(pl.LightningModule, ABC):
                 )
 
     def scores(self) -> dict[str, dict[str, float]]:
-        """Return mIoU and IoU per class (absent classes left out) in percent, and start counting anew."""
+        """Return mIoU and IoU per class that occurs, in percent, and count anew."""
         result = {}
         for domain, matrix in zip(DOMAINS, (self.target_matrix, self.source_matrix), strict=True):
             if not matrix.update_called:

@@ -1,6 +1,7 @@
-"""The words every room of the algorithm shares: batches, image collections and the error a user sees.
+"""What every room shares: batches, image collections and the error a user sees.
 
-Shapes: B batch, C classes, H and W image height and width, h and w the same at embedding resolution.
+Shapes: B batch, C classes, H and W image height and width, h and w the same at embedding
+resolution.
 """
 
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ class InputError(ValueError):
 
 
 class SourceBatch(TypedDict):
-    """Labelled source crops: image (B, 3, H, W) float, ImageNet-normalised; label (B, H, W) int64, 255 ignored."""
+    """Source crops: image (B, 3, H, W) float, normalised; label (B, H, W) int64, 255 ignored."""
 
     image: Tensor
     label: Tensor
@@ -50,7 +51,7 @@ class AdaptationBatch(TypedDict):
 
 
 class EvaluationBatch(TypedDict):
-    """Images at the network's input size (B, 3, H, W) and labels at their own full size (B, H', W') int64."""
+    """Images (B, 3, H, W) at the network's input size, labels (B, H', W') int64 at their own."""
 
     image: Tensor
     label: Tensor
@@ -79,7 +80,7 @@ class UnlabelledImages(Protocol):
 
 @runtime_checkable
 class LabelledImages(Protocol):
-    """A collection of (image, label) pairs: (H, W, 3) uint8 RGB and (H, W) uint8 class ids, 255 ignored."""
+    """Pairs of image (H, W, 3) uint8 RGB and label (H, W) uint8 class ids, 255 ignored."""
 
     def __len__(self) -> int: ...
 

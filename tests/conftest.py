@@ -1,4 +1,4 @@
-"""Where the shared folder of golden numbers and photographs lies, and an environment without network."""
+"""The shared folder of golden numbers and photographs; no network, one thread."""
 
 import os
 from collections.abc import Callable

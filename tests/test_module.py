@@ -222,7 +222,7 @@ def test_source_only_never_looks_at_the_target() -> None:
 
 
 def test_no_target_label_reaches_the_method() -> None:
-    """A batch holds none, and what the method would do with one is nothing: it is dropped unseen."""
+    """A batch holds none, and the method makes none of its own."""
     for batch in batches():
         assert set(batch["target"]) == {"image"}
     task = sepico()

@@ -1,4 +1,4 @@
-"""Five whole training steps of the official code, replayed: its random decisions in, its numbers out."""
+"""Five training steps of the official code, replayed: its decisions in, its numbers out."""
 
 import json
 from collections import defaultdict

@@ -1,0 +1,1 @@
+"""How the target is labelled: teacher, votes, batch-norm statistics."""

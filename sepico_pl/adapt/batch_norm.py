@@ -10,7 +10,7 @@ from torch.optim.swa_utils import update_bn
 
 
 def use_batch_statistics(network: nn.Module) -> None:
-    """Let batch norm use (and record) the batch's statistics, with dropout and drop-path off at any depth."""
+    """Let batch norm use the batch's statistics, with dropout and drop-path off at any depth."""
     network.eval()
     for module in network.modules():
         if isinstance(module, _BatchNorm):
@@ -38,12 +38,12 @@ class _BatchStatistics(nn.Module):
 
 @contextmanager
 def target_statistics(network: nn.Module, images: Iterable[Tensor]) -> Iterator[None]:
-    """Give batch norm the statistics of `images` (AdaBN, Li et al. 2016), and its own back at the end.
+    """Give batch norm the statistics of `images` (AdaBN, Li et al. 2016) for a while.
 
     Args:
         network: takes (B, 3, H, W).
-        images: batches (B, 3, H, W) of unlabelled target images on the network's device; the running
-            statistics become the average over these batches.
+        images: batches (B, 3, H, W) of unlabelled target images on the network's device; the
+            running statistics become the average over these batches.
     """
     own = {
         name: buffer.clone()

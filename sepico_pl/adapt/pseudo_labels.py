@@ -21,13 +21,17 @@ class PseudoLabels(NamedTuple):
 class Classifier(Protocol):
     """Images (B, 3, H, W) to class probabilities (B, C, H, W)."""
 
-    def __call__(self, image: Tensor) -> Tensor: ...
+    def __call__(self, image: Tensor) -> Tensor:
+        """Return probabilities (B, C, H, W) of images (B, 3, H, W)."""
+        ...
 
 
 class Vote(Protocol):
     """A target batch to class scores (B, C, H, W), by asking a teacher."""
 
-    def __call__(self, teacher: Classifier, target: TargetBatch) -> Tensor: ...
+    def __call__(self, teacher: Classifier, target: TargetBatch) -> Tensor:
+        """Return class scores (B, C, H, W) of a target batch."""
+        ...
 
 
 def teacher_vote(teacher: Classifier, target: TargetBatch) -> Tensor:
@@ -42,7 +46,7 @@ def most_likely(probabilities: Tensor) -> PseudoLabels:
 
 
 def mixing_weight(confidence: Tensor, threshold: float) -> Tensor:
-    """Return the share of pixels of the whole batch with `confidence >= threshold`, a scalar in [0, 1].
+    """Return the share of the batch's pixels with `confidence >= threshold`, in [0, 1].
 
     One trust for all target pixels (DACS, Tranheden et al. 2021; METHOD step 2).
     """
@@ -50,7 +54,7 @@ def mixing_weight(confidence: Tensor, threshold: float) -> Tensor:
 
 
 class IgnoredRows:
-    """Rows of a target crop that get no weight: the border of rectification above, the ego car below.
+    """Rows of a target crop without weight: rectification border above, ego car below.
 
     Args:
         top: rows at the top of a crop `per` pixels high; >= 0.
@@ -82,7 +86,8 @@ class IgnoredRows:
         return weights
 
 
-# Classes whose place barely shifts between a night image and its day reference: train ids 0-4 and 8-10.
+# Classes whose place barely shifts between a night image and its day reference: train ids 0-4 and
+# 8-10.
 STATIC_CLASSES = (0, 1, 2, 3, 4, 8, 9, 10)
 
 
@@ -96,7 +101,8 @@ def blend_day_night(
     """Vote on a night image with the help of its day reference (METHOD, 'Night').
 
     On the static classes the vote is w day + (1 - w) night with w = `day_share` where the day
-    probability exceeds `confident` and 1 - `day_share` elsewhere; on all others it is the night's alone.
+    probability exceeds `confident` and 1 - `day_share` elsewhere; on all others it is the night's
+    alone.
 
     Args:
         night: (B, C, H, W) probabilities, C = 19 Cityscapes classes.

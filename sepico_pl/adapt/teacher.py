@@ -10,7 +10,7 @@ from sepico_pl.adapt.batch_norm import use_batch_statistics
 
 
 def ema_decay(step: int, limit: float) -> float:
-    """Return how much of itself the teacher keeps at training step `step`: min(1 - 1/(step + 1), limit).
+    """Return the share the teacher keeps of itself at `step`: min(1 - 1/(step + 1), limit).
 
     0 at step 0, where the teacher becomes the student (Tarvainen and Valpola 2017; METHOD step 0).
     """
@@ -18,9 +18,11 @@ def ema_decay(step: int, limit: float) -> float:
 
 
 class EmbeddingNetwork(Protocol):
-    """A network that gives logits (B, C, H, W) of images, and unit embeddings (B, D, h, w) of its stages."""
+    """Logits (B, C, H, W) of images, and unit embeddings (B, D, h, w) of stages."""
 
-    def __call__(self, image: Tensor) -> Tensor: ...
+    def __call__(self, image: Tensor) -> Tensor:
+        """Return logits (B, C, H, W) of images (B, 3, H, W)."""
+        ...
 
     def encode(self, image: Tensor) -> list[Tensor]:
         """Return the encoder's stages of images (B, 3, H, W)."""
@@ -34,8 +36,8 @@ class EmbeddingNetwork(Protocol):
 class Teacher(nn.Module):
     """An exponential moving average of the student's parameters, never trained.
 
-    Parameters only: batch-norm buffers come from the teacher's own forward passes. In training its batch
-    norm uses batch statistics while dropout and drop-path are off at any depth.
+    Parameters only: batch-norm buffers come from the teacher's own forward passes. In training its
+    batch norm uses batch statistics while dropout and drop-path are off at any depth.
 
     Args:
         student: the network to follow; copied.
@@ -51,7 +53,7 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def follow(self, student: nn.Module, step: int) -> None:
-        """Move the parameters towards the student's: theta' <- a theta' + (1 - a) theta, a = `ema_decay`."""
+        """Move towards the student: theta' <- a theta' + (1 - a) theta, a = `ema_decay`."""
         weight = 1 - ema_decay(step, self.decay)
         own: list[Tensor] = list(self.network.parameters())
         theirs: list[Tensor] = list(student.parameters())
@@ -74,6 +76,6 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def embed(self, image: Tensor) -> list[Tensor]:
-        """Return unit embeddings (B, D, h, w) of images (B, 3, H, W), one map per projected input."""
+        """Return unit embeddings (B, D, h, w) of images (B, 3, H, W), one per projected input."""
         network = cast(EmbeddingNetwork, self.network)
         return network.embed(network.encode(image))

@@ -1,0 +1,1 @@
+"""How images are changed on the device: crop, appearance, class mix."""

@@ -1,7 +1,7 @@
 """Strong augmentation of appearance, on the batch and its device: colour jitter and Gaussian blur.
 
-As DACS and DAFormer train (METHOD step 3): whether each happens is drawn once per training step, its
-strength anew at each use. Labels are unchanged.
+As DACS and DAFormer train (METHOD step 3): whether each happens is drawn once per training step,
+its strength anew at each use. Labels are unchanged.
 """
 
 import math
@@ -41,7 +41,7 @@ def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
 
 
 def colour_jitter(image: Tensor, factors: JitterFactors) -> Tensor:
-    """Change the colours of normalised images (B, 3, H, W): additive brightness, contrast, HSV saturation, hue."""
+    """Jitter normalised images (B, 3, H, W): brightness added, contrast, saturation, hue."""
     mean = image.new_tensor(IMAGENET_MEAN)[:, None, None]
     std = image.new_tensor(IMAGENET_STD)[:, None, None]
     coloured = image * std + mean

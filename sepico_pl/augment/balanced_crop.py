@@ -15,8 +15,8 @@ from sepico_pl.types import IGNORE_INDEX, InputError, Size
 def crop_score(counts: Tensor, largest_share: float) -> Tensor:
     """Score crops by how many classes they hold, and how evenly.
 
-    Sum over classes with more than one pixel of ln(count); 0 where fewer than two classes are present
-    or the largest holds `largest_share` of the counted pixels or more.
+    Sum over classes with more than one pixel of ln(count); 0 where fewer than two classes are
+    present or the largest holds `largest_share` of the counted pixels or more.
 
     Args:
         counts: (..., C) pixels of each class in a crop, those to ignore left out.
@@ -57,8 +57,8 @@ class ClassBalancedCrop:
         room = (labels.shape[-2] - self.height, labels.shape[-1] - self.width)
         if min(room) < 0:
             message = (
-                f"data.crop_size: a crop of {self.height}x{self.width} does not fit target images of "
-                f"{labels.shape[-2]}x{labels.shape[-1]} (height x width); choose a smaller crop"
+                f"data.crop_size: a crop of {self.height}x{self.width} does not fit target images "
+                f"of {labels.shape[-2]}x{labels.shape[-1]} (height x width); choose a smaller crop"
             )
             raise InputError(message)
         corners = chance.crop_corners(len(labels), self.tries, room)

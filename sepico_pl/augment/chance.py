@@ -1,7 +1,7 @@
 """Every random decision of a training step, in one place that a test can replace.
 
-Drawn on the host from (seed, rank, step), so that a resumed run decides as the uninterrupted one and
-no decision waits for the device.
+Drawn on the host from (seed, rank, step), so that a resumed run decides as the uninterrupted one
+and no decision waits for the device.
 """
 
 from typing import NamedTuple
@@ -14,8 +14,8 @@ from torch import Tensor
 class JitterFactors(NamedTuple):
     """Strengths of one colour jitter, and the order of its four changes, shared by the batch.
 
-    strengths (4, B): brightness is added to an image in [0, 1], contrast and saturation are factors, hue is in
-    radians; order: a permutation of these four.
+    strengths (4, B): brightness is added to an image in [0, 1], contrast and saturation are
+    factors, hue is in radians; order: a permutation of these four.
     """
 
     strengths: Tensor
@@ -35,7 +35,7 @@ class Chance:
         self.start(step=0, rank=0)
 
     def start(self, step: int, rank: int) -> None:
-        """Begin a training step: what follows depends on (seed, rank, step) and the order of the calls."""
+        """Begin a step: what follows depends on (seed, rank, step) and the order of calls."""
         self.dice = np.random.default_rng([self.seed, rank, step])
 
     def happens(self, probability: float) -> bool:

@@ -1,0 +1,1 @@
+"""Pixel contrast with the semantic concepts of classes; plain torch."""

@@ -1,7 +1,8 @@
 """The three pixel contrasts and the regulariser, as pure functions of unit embeddings.
 
 SePiCo: Xie et al., TPAMI 2023, arXiv 2204.08808, section 3.3 (prototype, bank and distribution
-contrast) and section 3.4 (regularisation). Every contrast is per pixel, so that the caller averages.
+contrast) and section 3.4 (regularisation). Every contrast is per pixel, so that the caller
+averages.
 
 Shapes: N pixels, C classes, D embedding width, M entries of a class in the bank.
 """
@@ -56,7 +57,7 @@ def distribution_loss(
 
 
 def bank_means(entries: Tensor, filled: Tensor) -> Tensor:
-    """Average the filled entries of each class: (C, M, D), (C,) -> (C, D); an empty class gives zeros."""
+    """Average each class's filled entries: (C, M, D), (C,) -> (C, D); zeros for none."""
     places = torch.arange(entries.shape[1], device=entries.device)
     used = (places < filled[:, None]).to(entries.dtype)
     return torch.einsum("cm,cmd->cd", used, entries) / filled.clamp(min=1)[:, None]
@@ -67,9 +68,9 @@ def bank_loss(
 ) -> Tensor:
     """Contrast pixels with the single-image centroids of each class (BankCL).
 
-    Mean over the entries b of class y of -log(p / (p + n)), with p = e^{q.b / tau} and n the sum over
-    the other classes k of e^{mean over their entries of q.b_k / tau}. As q.b is linear in b, that mean
-    is q times the mean entry, so only a pixel's own class needs its entries one by one.
+    Mean over the entries b of class y of -log(p / (p + n)), with p = e^{q.b / tau} and n the sum
+    over the other classes k of e^{mean over their entries of q.b_k / tau}. As q.b is linear in b,
+    that mean is q times the mean entry, so only a pixel's own class needs its entries one by one.
 
     Args:
         embeddings: (N, D) of unit length.
@@ -96,8 +97,9 @@ def bank_loss(
 def diversity(embeddings: Tensor, mean: Tensor, temperature: float) -> Tensor:
     """Compute the regulariser of the released code, a scalar <= -1.
 
-    (1 / (C ln C)) sum_k log softmax_k(qbar . mu_k / tau), qbar the mean of the embeddings. It equals -1
-    where qbar is equally near to all classes; minimising it moves qbar away from there (docs/departures.md).
+    (1 / (C ln C)) sum_k log softmax_k(qbar . mu_k / tau), qbar the mean of the embeddings. It
+    equals -1 where qbar is equally near to all classes; minimising it moves qbar away from there
+    (docs/departures.md).
 
     Args:
         embeddings: (N, D) of unit length, N >= 1.
@@ -110,7 +112,7 @@ def diversity(embeddings: Tensor, mean: Tensor, temperature: float) -> Tensor:
 
 
 def margin(embeddings: Tensor, labels: Tensor, mean: Tensor) -> Tensor:
-    """Measure how far pixels lie on their class's side: mean over pixels of q.mu_y - max_{k != y} q.mu_k.
+    """Average over pixels how much nearer their class is: q.mu_y - max_{k != y} q.mu_k.
 
     A scalar in [-2, 2] for unit embeddings (N, D), N >= 1; independent of the temperature, so it
     shows progress where the loss hardly moves (tau = 100).

@@ -1,9 +1,10 @@
-"""The semantic concepts a pixel can be contrasted with: prototype, bank or distribution of its class.
+"""What a pixel is contrasted with: prototype, bank or distribution of its class.
 
 Each mode owns the statistics it needs and turns an embedding map with its labels into one scalar.
 Plain torch, with no Lightning in sight. SePiCo: Xie et al., TPAMI 2023, arXiv 2204.08808.
 
-Shapes: B batch, C classes, D embedding width, H, W label size, h, w embedding size, N selected pixels.
+Shapes: B batch, C classes, D embedding width, H, W label size, h, w embedding size, N selected
+pixels.
 """
 
 from abc import ABC, abstractmethod
@@ -29,8 +30,10 @@ class PixelContrast(nn.Module, ABC):
     Args:
         num_classes: C >= 2.
         width: D of the embeddings.
-        temperature: tau > 0. At the official 100 the loss stays within 0.7 % of ln C: watch `margin`.
-        weight: factor of the whole loss; 0 keeps every forward and takes the contrast away (a control).
+        temperature: tau > 0. At the official 100 the loss stays within 0.7 % of ln C: watch
+            `margin`.
+        weight: factor of the whole loss; 0 keeps every forward and takes the contrast away (a
+            control).
         diversity_weight: factor of the regulariser within the loss; a negative one turns its sign.
         min_share: smallest share of a cell that a class needs to label it; None for nearest labels.
     """
@@ -73,7 +76,8 @@ class PixelContrast(nn.Module, ABC):
             labels: (B, H, W) int64, class ids or 255 for pixels to leave out.
 
         Returns:
-            A scalar, at least float32 and outside autocast; a zero that keeps the graph if no pixel counts.
+            A scalar, at least float32 and outside autocast; a zero that keeps the graph if no pixel
+            counts.
         """
         with torch.autocast(embeddings.device.type, enabled=False):
             pixels, classes = self._select(embeddings, labels)
@@ -85,7 +89,7 @@ class PixelContrast(nn.Module, ABC):
 
     @torch.no_grad()
     def margin(self, embeddings: Tensor, labels: Tensor) -> Tensor | None:
-        """Measure how far pixels lie on their class's side (`losses.margin`); None if no pixel counts."""
+        """Measure the pixels' margin (see `losses.margin`); None if no pixel counts."""
         with torch.autocast(embeddings.device.type, enabled=False):
             pixels, classes = self._select(embeddings, labels)
             return margin(pixels, classes, self.moments.mean) if len(classes) else None
@@ -150,7 +154,7 @@ class BankContrast(PixelContrast):
         self.bank = ClassBank(num_classes, width, length)
 
     def update_pixels(self, embeddings: Tensor, labels: Tensor) -> None:
-        """Take selected source pixels into the moments (the regulariser needs them) and the bank."""
+        """Take selected pixels into the moments (the regulariser needs them) and the bank."""
         super().update_pixels(embeddings, labels)
         self.bank.update(embeddings, labels)
 
@@ -162,7 +166,8 @@ class BankContrast(PixelContrast):
 class MultiStageContrast(nn.Module):
     """One contrast per embedding map, each with its own statistics; their losses add up.
 
-    A projection head gives one map (a single stage, fused stages) or one per encoder stage (layerwise).
+    A projection head gives one map (a single stage, fused stages) or one per encoder stage
+    (layerwise).
     """
 
     def __init__(self, stages: Sequence[PixelContrast]) -> None:

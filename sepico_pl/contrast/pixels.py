@@ -1,6 +1,7 @@
 """Labels at embedding resolution, and the pixels that take part in the contrast.
 
-Shapes: B batch, C classes, D embedding width, H, W label size, h, w embedding size, N selected pixels.
+Shapes: B batch, C classes, D embedding width, H, W label size, h, w embedding size, N selected
+pixels.
 """
 
 import torch.nn.functional as F
@@ -13,7 +14,8 @@ def downscale_labels(labels: Tensor, scale: int, num_classes: int, min_share: fl
     """Keep, for each cell of scale x scale pixels, its majority class if its share is large enough.
 
     SePiCo's released code (label downscaling of DAFormer, Hoyer et al. 2022, sec. 3.3). Pixels to
-    ignore take part as a class of their own; rows and columns beyond the last whole cell are dropped.
+    ignore take part as a class of their own; rows and columns beyond the last whole cell are
+    dropped.
 
     Args:
         labels: (B, H, W) int64, class ids or `IGNORE_INDEX`.
@@ -41,8 +43,9 @@ def labels_at(
 ) -> Tensor:
     """Bring labels to embedding resolution.
 
-    By pooling where the label size is a whole multiple of `size` (the official code needs that), else
-    by nearest sampling to the next whole multiple first. `min_share=None` samples the nearest label.
+    By pooling where the label size is a whole multiple of `size` (the official code needs that),
+    else by nearest sampling to the next whole multiple first. `min_share=None` samples the nearest
+    label.
 
     Args:
         labels: (B, H, W) int64, class ids or `IGNORE_INDEX`.

@@ -1,7 +1,7 @@
-"""What is known of each class: moments over all source pixels ever seen, and a bank of recent centroids.
+"""What is known of each class: moments of all source pixels, a bank of recent centroids.
 
-Both are persistent buffers and reduced over all ranks before they are merged, so that they travel in
-checkpoints and are equal on every rank.
+Both are persistent buffers and reduced over all ranks before they are merged, so that they travel
+in checkpoints and are equal on every rank.
 
 Shapes: N pixels, C classes, D embedding width, M places of a class in the bank.
 """
@@ -21,7 +21,7 @@ def sum_over_ranks(values: Tensor) -> Tensor:
 
 
 def class_sums(values: Tensor, labels: Tensor, num_classes: int) -> Tensor:
-    """Add up the rows (N, D) of each class, over all ranks: (C, D). Costs C x N, never N x C x D."""
+    """Add up each class's rows (N, D) over all ranks: (C, D), never through N x C x D."""
     one_hot = F.one_hot(labels, num_classes).to(values.dtype)
     with torch.autocast(values.device.type, enabled=False):
         return sum_over_ranks(one_hot.T @ values)
@@ -38,11 +38,11 @@ def at_least_float32(values: Tensor) -> Tensor:
 
 
 class ClassMoments(nn.Module):
-    """Running count (C,), mean (C, D) and diagonal variance (C, D) of each class over all pixels seen.
+    """Count (C,), mean (C, D) and diagonal variance (C, D) of each class over all pixels.
 
     Merged exactly batch by batch (Chan et al. 1979; SePiCo eqs. 6 and 7 of the released code's
-    estimator): weights by counts, plus the term w (1 - w) (mu - m)^2 between the means. The means of
-    unit vectors are not renormalised. Counts are int64, so they stay exact.
+    estimator): weights by counts, plus the term w (1 - w) (mu - m)^2 between the means. The means
+    of unit vectors are not renormalised. Counts are int64, so they stay exact.
     """
 
     count: Tensor
@@ -80,8 +80,8 @@ class ClassBank(nn.Module):
     """The last M batch means of each class, first in, first out (SePiCo's memory bank).
 
     At batch 1 an entry is a single-image centroid. A class starts with one zero vector, as in the
-    released code; it takes a place until it is evicted. `entries` (C, M, D) is a ring: entry number t
-    of a class lies at t mod M, `written` (C,) counts all entries ever written.
+    released code; it takes a place until it is evicted. `entries` (C, M, D) is a ring: entry number
+    t of a class lies at t mod M, `written` (C,) counts all entries ever written.
     """
 
     entries: Tensor
@@ -100,7 +100,7 @@ class ClassBank(nn.Module):
 
     @torch.no_grad()
     def update(self, embeddings: Tensor, labels: Tensor) -> None:
-        """Append the batch mean of each class in it: embeddings (N, D), labels (N,) int64; N may be 0."""
+        """Append the mean of each class in the batch: (N, D), (N,) int64; N may be 0."""
         num_classes, length, _ = self.entries.shape
         batch_count = class_counts(labels, num_classes)
         sums = class_sums(embeddings.to(self.entries.dtype), labels, num_classes)

@@ -1,6 +1,7 @@
 """CamVid by day (labelled source) to CamVid at dusk (unlabelled target): real photographs.
 
-Brostow, Shotton, Fauqueur, Cipolla, ECCV 2008, in SegNet's 480x360, 11-class version, split in time.
+Brostow, Shotton, Fauqueur, Cipolla, ECCV 2008, in SegNet's 480x360, 11-class version, split in
+time.
 """
 
 from pathlib import Path
@@ -19,7 +20,10 @@ def camvid(root: str) -> DomainPair:
     folder = Path(root)
     for part in ("source_day", "target_dusk", "target_dusk_val"):
         if not (folder / part).is_dir():
-            message = f"dataset.root={root}: there is no folder {folder / part}; point it at the CamVid day-dusk folder"
+            message = (
+                f"dataset.root={root}: there is no folder "
+                f"{folder / part}; point it at the CamVid day-dusk folder"
+            )
             raise InputError(message)
 
     def labelled(part: str, split: str) -> SegmentationFolder:

@@ -53,7 +53,8 @@ class AdaptationData(pl.LightningDataModule):
         """Check the settings against the images.
 
         Raises:
-            InputError: for a size, batch or count that is not positive, or a crop larger than the images.
+            InputError: for a size, batch or count that is not positive, or a crop larger than the
+                images.
         """
         super().__init__()
         _check_sizes(source_size=source_size, target_size=target_size, crop_size=crop_size)
@@ -116,7 +117,7 @@ class AdaptationData(pl.LightningDataModule):
         ]
 
     def statistics_images(self, device: torch.device) -> Iterator[Tensor]:
-        """Yield unlabelled target training images (B, 3, H, W), evenly taken, for batch-norm statistics."""
+        """Yield target training images (B, 3, H, W), evenly taken, for batch-norm statistics."""
         images = self.pair.target_train
         count = min(self.number_of_statistics_images, len(images))
         indices = [index * len(images) // count for index in range(count)]

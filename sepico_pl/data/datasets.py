@@ -44,22 +44,25 @@ def read_label(path: Path) -> ByteArray:
     except (OSError, SyntaxError, ValueError) as error:
         raise _unreadable(path, "label", error) from error
     if ids.max() > IGNORE_INDEX:
-        message = f"{path}: class id {ids.max()} in an id image; ids go from 0 to 254, 255 is ignored"
+        message = (
+            f"{path}: class id {ids.max()} in an id image; ids go from 0 to 254, 255 is ignored"
+        )
         raise InputError(message)
     return ids.astype(np.uint8)
 
 
 def _decode_ids(path: Path) -> NDArray[np.integer[Any]]:
-    """Decode with the reader that is right for the file: Pillow cuts 16 bits to 8, OpenCV colours palettes."""
+    """Decode as the file needs: Pillow cuts 16 bits to 8, OpenCV colours palettes."""
     with Image.open(path) as image:
         if image.mode in ("L", "P", "1"):
             return np.asarray(image, dtype=np.uint8)
     content = np.fromfile(path, dtype=np.uint8)
-    decoded = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
+    decoded: Any = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
     if decoded is None:
         message = "damaged"
         raise ValueError(message)
-    return decoded if decoded.ndim == 2 else decoded[..., 2]
+    ids: NDArray[np.integer[Any]] = decoded if decoded.ndim == 2 else decoded[..., 2]
+    return ids
 
 
 def _unreadable(path: Path, kind: str, error: Exception) -> InputError:
@@ -111,8 +114,8 @@ class SegmentationFolder:
         """Decode every file once.
 
         Raises:
-            InputError: naming the first file that cannot be read, has an unknown id, or has another size
-                than its image.
+            InputError: naming the first file that cannot be read, has an unknown id, or has another
+                size than its image.
         """
         self.pairs = list(pairs)
         self.num_classes = num_classes
@@ -159,9 +162,7 @@ def _size(array: ByteArray) -> str:
 def _for_each(check: Callable[[int], None], count: int) -> None:
     with ThreadPoolExecutor(CHECKING_THREADS) as pool:
         checked = pool.map(check, range(count))
-        shown = track(
-            checked, "checking the data", total=count, disable=count < SHOW_PROGRESS_FROM
-        )
+        shown = track(checked, "checking the data", total=count, disable=count < SHOW_PROGRESS_FROM)
         for _ in shown:
             pass
 
@@ -200,7 +201,7 @@ def listed_images(folder: Path, split: str) -> list[Path]:
     missing = [stem for stem in stems if stem not in files]
     if missing:
         message = (
-            f"{folder / 'images'}: no image for {missing[0]} ({len(missing)} of {len(stems)} listed in "
+            f"{folder / 'images'}: no image for {missing[0]} ({len(missing)} of the {len(stems)} in "
             f"{listing} are missing); restore them or shorten the list"
         )
         raise InputError(message)

@@ -22,7 +22,7 @@ from sepico_pl.types import (
 
 
 def fit(image: ByteArray, label: ByteArray | None, box: Size) -> tuple[ByteArray, ByteArray | None]:
-    """Resize to the largest size within `box` that keeps the aspect ratio; the label by nearest pixels."""
+    """Resize to the largest size within `box`, keeping the aspect ratio; labels by nearest."""
     height, width = image.shape[:2]
     scale = min(box[0] / height, box[1] / width)
     size = (int(width * scale + 0.5), int(height * scale + 0.5))
@@ -120,6 +120,6 @@ def check_crop_fits(image: ByteArray, crop: Size, box: Size, domain: str) -> Non
     if crop[0] > height or crop[1] > width:
         message = (
             f"data.crop_size: a crop of {crop[0]}x{crop[1]} (height x width) is larger than {domain} "
-            f"images, {height}x{width} after resizing into data.{domain}_size; choose a smaller crop"
+            f"images, {height}x{width} within data.{domain}_size; choose a smaller crop"
         )
         raise InputError(message)

@@ -54,8 +54,8 @@ class RareClassSampling:
     Args:
         counts: (n, C) pixels of each class in each source label.
         temperature: see `class_probabilities`.
-        min_pixels: pixels of the class that an image must exceed; where none does, any image with the class
-            will do.
+        min_pixels: pixels of the class that an image must exceed; where none does, any image with
+            the class will do.
     """
 
     def __init__(self, counts: Counts, *, temperature: float, min_pixels: int) -> None:

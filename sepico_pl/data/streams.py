@@ -1,7 +1,7 @@
 """Training samples by position, and sets for judging.
 
-A training sample is a function of (seed, position) alone, whatever worker or rank computes it: a run
-does not depend on the number of workers, and a resumed one goes on where it was.
+A training sample is a function of (seed, position) alone, whatever worker or rank computes it: a
+run does not depend on the number of workers, and a resumed one goes on where it was.
 """
 
 from collections.abc import Iterator
@@ -120,7 +120,7 @@ class EvaluationSet(Dataset[dict[str, Tensor]]):
 
 
 class Positions(Sampler[int]):
-    """The positions of one rank's samples from step `start` on: each step takes the next of a global batch.
+    """Positions of one rank's samples: each step takes the next global batch.
 
     Args:
         start: first step.

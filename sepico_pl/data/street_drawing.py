@@ -1,4 +1,4 @@
-"""Draws one street scene: ground, sky, houses, trees, poles, signs, people and cars, far before near."""
+"""Draws one street scene: sky, ground, houses, then all objects, far before near."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -95,7 +95,9 @@ class Street:
         night = world == "night"
         self.change = dice.uniform(*CHANGE, len(self.look.surfaces)) * night
         self.darkness = float(dice.uniform(*DARKNESS)) * night
-        self.canvas = Canvas(np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.uint8))
+        self.canvas = Canvas(
+            np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.uint8)
+        )
         self.horizon = height * dice.uniform(*self.look.horizon)
         self.vanishing = width * dice.uniform(0.35, 0.65)
         self.half_road = width * dice.uniform(*self.look.half_street)
@@ -114,11 +116,12 @@ class Street:
         return (1 - self.darkness) * day + self.darkness * night
 
     def _colour(self, class_id: int) -> Colour:
-        """Draw a colour of the class, as far from the day's as this class has changed in this scene."""
+        """Draw a colour of the class, as far from its day as it has changed in this scene."""
         day, own = (np.array(look.surfaces[class_id], float) for look in (DAY, self.look))
         change = self.change[class_id]
         colour = (1 - change) * self.dice.choice(day) + change * self.dice.choice(own)
-        return np.clip(colour * self.dice.uniform(0.9, 1.1), 0, 255)
+        shaded: Colour = np.clip(colour * self.dice.uniform(0.9, 1.1), 0, 255)
+        return shaded
 
     def _x(self, offset: float, depth: float) -> float:
         """Return the column of a point `offset` pixels beside the street's axis at the camera."""
@@ -130,7 +133,10 @@ class Street:
 
     def _strip(self, left: float, right: float, class_id: int) -> None:
         far, near = 0.0, 1.3
-        points = [(self._x(x, d), self._y(d)) for x, d in ((left, far), (right, far), (right, near), (left, near))]
+        points = [
+            (self._x(x, d), self._y(d))
+            for x, d in ((left, far), (right, far), (right, near), (left, near))
+        ]
         self.canvas.polygon(points, class_id, self._colour(class_id))
 
     def _sky_and_ground(self) -> None:
@@ -148,7 +154,13 @@ class Street:
         for depth in np.geomspace(0.15, 1.0, 6):
             if self.world == "day" or self.darkness < 0.8:
                 size = depth * self.height * 0.1
-                self.canvas.detail(self._x(0, depth), self._y(depth), size / 3, size, MARKING * (1 - 0.4 * self.darkness))
+                self.canvas.detail(
+                    self._x(0, depth),
+                    self._y(depth),
+                    size / 3,
+                    size,
+                    MARKING * (1 - 0.4 * self.darkness),
+                )
 
     def _houses(self) -> None:
         for side in (-1, 1):
@@ -179,7 +191,9 @@ class Street:
                 if self.dice.random() < self.look.window_share:
                     size = depth * self.height * 0.1
                     y = self._y(depth) - floor * tall * depth
-                    self.canvas.detail(self._x(offset, depth), y, max(1, size * 0.5), max(1, size), window)
+                    self.canvas.detail(
+                        self._x(offset, depth), y, max(1, size * 0.5), max(1, size), window
+                    )
 
     def _objects(self) -> None:
         """Draw trees, poles, people and cars, the farthest first."""
@@ -211,7 +225,14 @@ class Street:
             return
         self.canvas.box(x, y, size * 0.16, size * 0.8, VEGETATION, np.array([90.0, 66.0, 46.0]))
         self.canvas.ellipse(x, y - size, size, size * 0.9, VEGETATION, leaves)
-        self.canvas.ellipse(x - size * 0.2, y - size * 1.2, size * 0.5, size * 0.4, VEGETATION, np.clip(leaves * 1.15, 0, 255))
+        self.canvas.ellipse(
+            x - size * 0.2,
+            y - size * 1.2,
+            size * 0.5,
+            size * 0.4,
+            VEGETATION,
+            np.clip(leaves * 1.15, 0, 255),
+        )
 
     def _pole(self, depth: float) -> None:
         x = self._x(self._beside(self.half_road * 1.05, self.half_road * 1.2), depth)
@@ -225,7 +246,9 @@ class Street:
                 self.canvas.ellipse(x, y - tall, size, size, SIGN, colour)
             else:
                 self.canvas.box(x, y - tall + size * 0.6, size * 0.9, size * 1.2, SIGN, colour)
-            self.canvas.detail(x, y - tall + size * 0.2, size * 0.35, size * 0.35, np.array(self.look.lamp, float))
+            self.canvas.detail(
+                x, y - tall + size * 0.2, size * 0.35, size * 0.35, np.array(self.look.lamp, float)
+            )
 
     def _person(self, depth: float) -> None:
         inner, outer = (0.2, 1.25) if self.dice.random() < 0.3 else (1.02, 1.3)
@@ -234,7 +257,9 @@ class Street:
         clothes = self._colour(PERSON)
         self.canvas.box(x, y, tall * 0.28, tall * 0.45, PERSON, clothes * 0.6)
         self.canvas.ellipse(x, y - tall * 0.58, tall * 0.36, tall * 0.5, PERSON, clothes)
-        self.canvas.ellipse(x, y - tall * 0.92, tall * 0.2, tall * 0.22, PERSON, SKIN * (1 - 0.5 * self.darkness))
+        self.canvas.ellipse(
+            x, y - tall * 0.92, tall * 0.2, tall * 0.22, PERSON, SKIN * (1 - 0.5 * self.darkness)
+        )
 
     def _car(self, depth: float) -> None:
         x = self._x(self._beside(self.half_road * 0.35, self.half_road * 0.8), depth)
@@ -246,9 +271,13 @@ class Street:
         roof = 0.72 if self.world == "day" else 0.92
         self.canvas.box(x, y - tall * 0.6, wide * roof, tall * 0.42, CAR, paint)
         self.canvas.detail(x, y - tall * 0.62, wide * roof * 0.8, tall * 0.28, GLASS)
-        lamp = self._shade(MARKING, TAIL_LAMP if self.dice.random() < 0.5 else np.array(self.look.lamp, float))
+        lamp = self._shade(
+            MARKING, TAIL_LAMP if self.dice.random() < 0.5 else np.array(self.look.lamp, float)
+        )
         for place in (-0.38, 0.38):
-            self.canvas.detail(x + place * wide, y - tall * 0.3, max(1, wide * 0.14), max(1, tall * 0.14), lamp)
+            self.canvas.detail(
+                x + place * wide, y - tall * 0.3, max(1, wide * 0.14), max(1, tall * 0.14), lamp
+            )
 
     def _night(self) -> None:
         """Lay fog, tint, blur, noise and the own car's bonnet over the scene."""

@@ -1,9 +1,9 @@
 """What the two worlds of the generated streets look like, class by class.
 
-The worlds share one grammar (a street towards a vanishing point, objects that shrink with distance) and
-differ class by class, not only in tint: by night the wet road shines over a dark sidewalk, the sky is
-darker than the houses, windows and lamps are lit, foliage is brown and conical, roofs have gables,
-people and cars are dark shapes, streets are narrower and the camera looks lower.
+The worlds share one grammar (a street towards a vanishing point, objects that shrink with distance)
+and differ class by class, not only in tint: by night the wet road shines over a dark sidewalk, the
+sky is darker than the houses, windows and lamps are lit, foliage is brown and conical, roofs have
+gables, people and cars are dark shapes, streets are narrower and the camera looks lower.
 """
 
 from dataclasses import dataclass
@@ -101,8 +101,9 @@ NIGHT = Look(
 )
 LOOKS: dict[World, Look] = {"day": DAY, "night": NIGHT}
 
-# How far each class of a night scene, on its own, has left its colours by day: 0 is day, 1 is night. A road may
-# be dry or wet, a house lit or dark: so a class has looks between the worlds in any scene.
+# How far each class of a night scene, on its own, has left its colours by day: 0 is day, 1 is
+# night. A road may be dry or wet, a house lit or dark: so a class has looks between the worlds in
+# any scene.
 CHANGE: Range = (0.0, 0.8)
 # The same for lamps and markings, once per scene.
 DARKNESS: Range = (0.2, 1.0)

@@ -1,4 +1,4 @@
-"""The default data set: generated street scenes, day (labelled source) to night (unlabelled target).
+"""The default data: generated streets, day (labelled source) to night (unlabelled target).
 
 No files. A scene is a function of (seed, world, split, index) alone, the same bytes in any process.
 """
@@ -56,7 +56,8 @@ class StreetScenes:
         """Check the arguments.
 
         Raises:
-            InputError: for an unknown world, a length that is not positive, or a side under 32 pixels.
+            InputError: for an unknown world, a length that is not positive, or a side under 32
+                pixels.
         """
         if world not in LOOKS:
             message = f"dataset.source_world={world} is unknown; choose day or night"
@@ -64,8 +65,12 @@ class StreetScenes:
         if not isinstance(length, int) or length <= 0:
             message = f"dataset.{split}_length={length} must be a positive integer"
             raise InputError(message)
-        if len(size) != 2 or any(not isinstance(side, int) or side < SMALLEST_SIDE for side in size):
-            message = f"dataset.size={list(size)} must be [height, width], each at least {SMALLEST_SIDE}"
+        if len(size) != 2 or any(
+            not isinstance(side, int) or side < SMALLEST_SIDE for side in size
+        ):
+            message = (
+                f"dataset.size={list(size)} must be [height, width], each at least {SMALLEST_SIDE}"
+            )
             raise InputError(message)
         self.world, self.split, self.length, self.size, self.seed = world, split, length, size, seed
 
@@ -95,17 +100,15 @@ class StreetImages:
 
     def __init__(self, world: World, split: Split, length: int, size: Size, seed: int) -> None:
         """See `StreetScenes`."""
-        scenes = StreetScenes(world, split, length, size, seed)
-        self.length = length
-        self._image = lambda index: scenes[index][0]
+        self._scenes = StreetScenes(world, split, length, size, seed)
 
     def __len__(self) -> int:
         """Return the number of scenes."""
-        return self.length
+        return len(self._scenes)
 
     def __getitem__(self, index: int) -> ByteArray:
         """Return the image (H, W, 3) of a scene."""
-        return self._image(index)
+        return self._scenes[index][0]
 
 
 def streets(

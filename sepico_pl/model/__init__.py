@@ -1,0 +1,1 @@
+"""Encoder, decode heads and projection head."""

@@ -4,6 +4,7 @@ Shapes: B batch, C classes, D embedding width; stages are (B, c_i, h_i, w_i), fi
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -35,8 +36,8 @@ def convolution(width_in: int, width_out: int, kernel: int, norm: Norm) -> nn.Mo
 class LightHead(nn.Module):
     """Project all stages to one width, sum them at the finest, smooth and classify.
 
-    The all-MLP idea of SegFormer (Xie et al. 2021) with a sum in place of the concatenation. Works at
-    any image size.
+    The all-MLP idea of SegFormer (Xie et al. 2021) with a sum in place of the concatenation. Works
+    at any image size.
 
     Args:
         channels: c_i of the encoder's stages.
@@ -53,9 +54,7 @@ class LightHead(nn.Module):
     ) -> None:
         """Build the head."""
         super().__init__()
-        self.laterals = nn.ModuleList(
-            nn.Conv2d(stage, width, 1) for stage in channels
-        )
+        self.laterals = nn.ModuleList(nn.Conv2d(stage, width, 1) for stage in channels)
         self.smooth = convolution(width, width, 3, norm)
         self.dropout = nn.Dropout2d(dropout)
         self.classifier = nn.Conv2d(width, num_classes, 1)
@@ -116,15 +115,16 @@ ProjectionInput = Literal["last", "fused", "layerwise"]
 
 
 class ProjectionHead(nn.Module):
-    """Embed pixels on the unit sphere: `depth` 1x1 convolutions, each with norm and ReLU (METHOD, 'Embeddings').
+    """Embed pixels on the unit sphere: `depth` 1x1 convolutions, each with norm and ReLU.
 
     Args:
         channels: c_i of the encoder's stages.
         width: D.
-        depth: number of convolutions, >= 0 (0: the stages themselves, whose own width is D). All but the
-            last have the stage's width ("fused": the stages' mean width, as the official 1024 -> 256 -> 512).
-        stages: "last", "fused" (the last four, resized to the finest and concatenated) or "layerwise"
-            (each of the last four on its own).
+        depth: number of convolutions, >= 0 (0: the stages themselves, whose own width is D). All
+            but the last have the stage's width ("fused": the stages' mean width, as the official
+            1024 -> 256 -> 512).
+        stages: "last", "fused" (the last four, resized to the finest and concatenated) or
+            "layerwise" (each of the last four on its own).
         norm: "batch" or "group".
 
     Attributes:
@@ -161,7 +161,7 @@ class ProjectionHead(nn.Module):
 
     @staticmethod
     def _branch(widths: Sequence[int], norm: Norm) -> nn.Sequential:
-        pairs = zip(widths[:-1], widths[1:], strict=True)
+        pairs = pairwise(widths)
         return nn.Sequential(*(convolution(before, after, 1, norm) for before, after in pairs))
 
     def forward(self, stages: Sequence[Tensor]) -> list[Tensor]:

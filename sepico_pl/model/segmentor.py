@@ -17,7 +17,8 @@ class Segmentor(nn.Module):
 
     Args:
         encoder: images (B, 3, H, W) to stages, finest first.
-        head: stages to logits at their resolution; `head.divisor` is what image sides must be a multiple of.
+        head: stages to logits at their resolution; `head.divisor` is what image sides must be a
+            multiple of.
         projection: stages to unit embeddings; None where nothing is contrasted.
     """
 
@@ -32,7 +33,7 @@ class Segmentor(nn.Module):
         self.projection = projection
 
     def encode(self, image: Tensor) -> list[Tensor]:
-        """Return the encoder's stages of images (B, 3, H, W), padded by zeros where the head needs it."""
+        """Return the stages of images (B, 3, H, W), zero-padded where the head needs it."""
         bottom, right = (-side % self.divisor for side in image.shape[-2:])
         stages: list[Tensor] = self.encoder(F.pad(image, (0, right, 0, bottom)))
         return stages
@@ -40,7 +41,9 @@ class Segmentor(nn.Module):
     def decode(self, stages: Sequence[Tensor], size: Sequence[int]) -> Tensor:
         """Return logits (B, C, H, W) for images of `size` (H, W)."""
         height, width = size
-        logits = resize(self.head(stages), (height + -height % self.divisor, width + -width % self.divisor))
+        logits = resize(
+            self.head(stages), (height + -height % self.divisor, width + -width % self.divisor)
+        )
         return logits[..., :height, :width]
 
     def embed(self, stages: Sequence[Tensor]) -> list[Tensor]:

@@ -70,7 +70,7 @@ def test_no_variance_is_the_prototype(case) -> None:
 
 
 def test_distribution_is_the_limit_of_infinitely_many_pairs(case) -> None:
-    """E_k[e^{q.x/tau}] over x ~ N(mu_k, v_k), estimated from samples, within five standard errors."""
+    """E[e^{q.x/tau}] over x ~ N(mu_k, v_k), from samples, within five standard errors."""
     tau, samples = 0.5, 40_000
     dice = torch.Generator().manual_seed(4)
     noise = torch.randn(samples, CLASSES, WIDTH, generator=dice, dtype=torch.float64)
@@ -115,7 +115,7 @@ def test_margin_by_hand() -> None:
 
 
 def test_official_temperature_hides_progress() -> None:
-    """METHOD: at tau = 100 the loss of unit embeddings stays within 0.7 % of ln C; the margin does not."""
+    """At tau = 100 the loss stays within 0.7 % of ln C; the margin does not (METHOD)."""
     perfect = prototype_loss(torch.eye(3), torch.arange(3), torch.eye(3), 100.0)
     assert (perfect / math.log(3) - 1).abs().max() < 0.007
     assert float(margin(torch.eye(3), torch.arange(3), torch.eye(3))) == 1.0

@@ -181,7 +181,7 @@ def test_camvids_target_stream_has_no_label(shared: Path) -> None:
     target = camvid(str(shared / "camvid")).target_train
     assert not isinstance(target, LabelledImages)
     assert target[0].shape == (360, 480, 3)
-    assert not [path for path in (shared / "camvid" / "target_dusk").rglob("*.png")]
+    assert not list((shared / "camvid" / "target_dusk").rglob("*.png"))
 
 
 def test_camvid_without_its_folder(tmp_path: Path) -> None:
