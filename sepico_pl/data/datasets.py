@@ -201,7 +201,7 @@ def listed_images(folder: Path, split: str) -> list[Path]:
     missing = [stem for stem in stems if stem not in files]
     if missing:
         message = (
-            f"{folder / 'images'}: no image for {missing[0]} ({len(missing)} of the {len(stems)} in "
+            f"{folder / 'images'}: no image for {missing[0]} ({len(missing)} of {len(stems)} in "
             f"{listing} are missing); restore them or shorten the list"
         )
         raise InputError(message)

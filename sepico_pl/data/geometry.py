@@ -119,7 +119,7 @@ def check_crop_fits(image: ByteArray, crop: Size, box: Size, domain: str) -> Non
     height, width = fit(image, None, box)[0].shape[:2]
     if crop[0] > height or crop[1] > width:
         message = (
-            f"data.crop_size: a crop of {crop[0]}x{crop[1]} (height x width) is larger than {domain} "
-            f"images, {height}x{width} within data.{domain}_size; choose a smaller crop"
+            f"data.crop_size: a crop of {crop[0]}x{crop[1]} (height x width) is larger than "
+            f"{domain} images, {height}x{width} within data.{domain}_size; choose a smaller crop"
         )
         raise InputError(message)
