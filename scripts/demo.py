@@ -82,8 +82,9 @@ def watch(
                 step, score = latest(folders[name])
                 text = "" if score is None else f"target mIoU {score:.1f}"
                 progress.update(bars[name], completed=step, score=text)
-        for bar in bars.values():
-            progress.update(bar, completed=steps)
+        for name, bar in bars.items():
+            if processes[name].returncode == 0:
+                progress.update(bar, completed=steps)
     for name, process in processes.items():
         if process.returncode:
             log = (folders[name] / "output.log").read_text()

@@ -15,9 +15,10 @@ def wandb_logger(*, project: str, name: str, save_dir: str) -> WandbLogger:
         save_dir: folder for the run's local files.
     """
     mode = os.environ.get("WANDB_MODE")
-    offline = mode == "offline" or (mode is None and wandb.api.api_key is None)
-    if offline:
+    if mode is None:
+        mode = "online" if wandb.login(prompt=False) else "offline"
+    if mode == "offline":
         print(
             f"Weights & Biases: offline; `wandb sync {save_dir}/wandb/latest-run` uploads the run"
         )
-    return WandbLogger(project=project, name=name, save_dir=save_dir, offline=offline)
+    return WandbLogger(project=project, name=name, save_dir=save_dir, mode=mode)

@@ -17,6 +17,7 @@ from pytorch_lightning.callbacks import (
     ModelCheckpoint,
 )
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from sepico_pl.augment.chance import Chance
 from sepico_pl.callbacks import SelfSufficientCheckpoint, StopOnNonFinite
@@ -24,7 +25,7 @@ from sepico_pl.contrast.modes import MultiStageContrast
 from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.model.segmentor import Segmentor
 from sepico_pl.tables import print_scores, write_json
-from sepico_pl.task import DOMAINS, SegmentationTask
+from sepico_pl.task import DOMAINS, SegmentationTask, batch_norm_policy
 from sepico_pl.types import DomainPair, InputError
 
 Config = dict[str, Any]
@@ -62,7 +63,7 @@ def evaluate(config: DictConfig) -> dict[str, dict[str, float]]:
     path = Path(config.checkpoint)
     data, task = load(path, config.dataset_root)
     data.judge_both_domains()
-    task.batch_norm = config.batch_norm or task.batch_norm
+    task.batch_norm = batch_norm_policy(config.batch_norm or task.batch_norm, key="batch_norm")
     task.student = evaluated_network(task, config.network)
     be_quiet()
     trainer = pl.Trainer(accelerator=config.accelerator, devices=1, logger=False)
@@ -143,8 +144,19 @@ def check_config(plain: Config) -> None:
 
 
 def build(config: Config, **parts: object) -> Any:  # noqa: ANN401
-    """Call what `config` names with its keys and `parts`; lists and dicts arrive as plain types."""
-    return instantiate(config, _partial_=True, _convert_="all")(**parts)
+    """Call what `config` names with its keys and `parts`; lists and dicts arrive as plain types.
+
+    Raises:
+        InputError: for a value that the called refuses.
+    """
+    try:
+        return instantiate(config, _partial_=True, _convert_="all")(**parts)
+    except InputError:
+        raise
+    except (TypeError, ValueError, MisconfigurationException) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        message = f"{config['_target_']}: {reason}; check the keys it is given"
+        raise InputError(message) from error
 
 
 def build_data(plain: Config) -> AdaptationData:
@@ -181,7 +193,8 @@ def build_task(plain: Config, pair: DomainPair) -> SegmentationTask:
 def build_trainer(plain: Config, folder: Path) -> pl.Trainer:
     """Build the trainer with its loggers and callbacks; everything it writes goes into `folder`."""
     settings = dict(plain["trainer"])
-    settings["val_check_interval"] = min(settings["val_check_interval"], settings["max_steps"])
+    for every in ("val_check_interval", "log_every_n_steps"):
+        settings[every] = min(settings[every], settings["max_steps"])
     loggers: list[Logger] = [
         build(logger, save_dir=str(folder)) for logger in plain["logger"].values()
     ]

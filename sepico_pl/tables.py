@@ -19,7 +19,7 @@ def print_scores(title: str, class_names: Sequence[str], columns: Mapping[str, S
         columns: scores by heading, with the keys "mIoU" and "IoU/<class>"; a dash where a class is
             absent.
     """
-    table = Table(title=title)
+    table = Table()
     table.add_column("class")
     for heading in columns:
         table.add_column(heading, justify="right")
@@ -27,7 +27,8 @@ def print_scores(title: str, class_names: Sequence[str], columns: Mapping[str, S
         table.add_row(name, *(_cell(scores.get(f"IoU/{name}")) for scores in columns.values()))
     table.add_section()
     table.add_row("mIoU", *(_cell(scores["mIoU"]) for scores in columns.values()), style="bold")
-    Console(width=max(80, 24 + 18 * len(columns))).print(table)
+    print(f"\n{title}")
+    Console(width=24 + 30 * len(columns)).print(table)
 
 
 def _cell(score: float | None) -> str:

@@ -27,6 +27,18 @@ TARGET = 0
 DOMAINS = ("target", "source")
 
 
+def batch_norm_policy(name: str, key: str) -> BatchNormPolicy:
+    """Return the policy called `name`, given as `key`.
+
+    Raises:
+        InputError: for an unknown name.
+    """
+    if name not in ("running", "target"):
+        message = f"{key}={name} is unknown; choose running or target"
+        raise InputError(message)
+    return cast(BatchNormPolicy, name)
+
+
 class SegmentationTask(pl.LightningModule, ABC):
     """A student trained step by step on the sum of several losses, one graph at a time.
 
@@ -49,14 +61,11 @@ class SegmentationTask(pl.LightningModule, ABC):
     ) -> None:
         """Hold the student and empty confusion matrices of both domains."""
         super().__init__()
-        if batch_norm not in ("running", "target"):
-            message = f"adapt.batch_norm={batch_norm} is unknown; choose running or target"
-            raise InputError(message)
         self.automatic_optimization = False
         self.student = student
         self.class_names = class_names
         self.build_optimizer = optimizer
-        self.batch_norm = batch_norm
+        self.batch_norm = batch_norm_policy(batch_norm, key="adapt.batch_norm")
         self.target_matrix = confusion_matrix(len(class_names))
         self.source_matrix = confusion_matrix(len(class_names))
 

@@ -37,12 +37,6 @@ class TargetBatch(TypedDict):
     image: Tensor
 
 
-class NightBatch(TargetBatch):
-    """A target batch with the day reference of each night image: reference (B, 3, H, W)."""
-
-    reference: Tensor
-
-
 class AdaptationBatch(TypedDict):
     """What one training step receives; there is no field for a target label."""
 

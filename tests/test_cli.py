@@ -1,5 +1,8 @@
 """The real command lines, as a user types them, from a folder that is not the checkout."""
 
+import contextlib
+import importlib
+import io
 import json
 import os
 import subprocess
@@ -8,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra.core.global_hydra import GlobalHydra
 
 TINY = [
     "dataset.size=[32,64]",
@@ -20,6 +24,22 @@ TINY = [
     "trainer.enable_progress_bar=false",
 ]
 SOURCE_ONLY = [argument for argument in TINY if "contrast_start" not in argument]
+
+
+def call(monkeypatch: pytest.MonkeyPatch, folder: Path, module: str, *arguments: str) -> str:
+    """Run a command in this process (a start takes seconds); return its error, or ""."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", [f"sepico_pl.{module}", *arguments])
+    stderr = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(stderr):
+            importlib.import_module(f"sepico_pl.{module}").main()
+    except SystemExit as ending:
+        printed = stderr.getvalue().strip()
+        return f"{printed}\n{ending.code}".strip() if isinstance(ending.code, str) else printed
+    finally:
+        GlobalHydra.instance().clear()
+    return ""
 
 
 def run(module: str, *arguments: str, cwd: Path, **environment: str):
@@ -111,21 +131,34 @@ def test_help_and_configuration_are_readable(tmp_path: Path) -> None:
         (["backbone.name=resnet1"], ["backbone.name=resnet1"]),
         (["backbone.weights=imagenet"], ["backbone.weights=imagenet", "backbone.weights=null"]),
         (["adapt.batch_norm=source"], ["adapt.batch_norm=source", "running or target"]),
+        (["data.workers=-1"], ["data.workers=-1", ">= 0"]),
+        (["contrast.temperature=0"], ["contrast.temperature=0", "positive"]),
+        (["adapt.teacher_decay=1.5"], ["adapt.teacher_decay=1.5"]),
+        (["trainer.precision=17"], ["pytorch_lightning.Trainer", "precision", "17"]),
+        (["trainer.accelerator=abacus"], ["pytorch_lightning.Trainer", "abacus"]),
+        (["dataset.seed=abc"], ["sepico_pl.data", "check the keys"]),
         (["head.projection.stages=first"], ["head.projection.stages=first", "layerwise"]),
     ],
     ids=lambda value: " ".join(value) if value and "=" in value[0] else "",
 )
 def test_bad_input_is_one_line_before_the_first_step(
-    tmp_path: Path, arguments: list[str], expected: list[str]
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: list[str], expected: list[str]
 ) -> None:
-    done = run("train", *arguments, "hydra.run.dir=run", cwd=tmp_path)
-    assert done.returncode != 0
-    assert "Traceback" not in done.stderr
+    error = call(monkeypatch, tmp_path, "train", *arguments, "hydra.run.dir=run")
+    assert error
+    assert "Traceback" not in error
     for part in expected:
-        assert part in done.stderr
-    if done.stderr.startswith("error: "):
-        assert len(done.stderr.strip().splitlines()) == 1
+        assert part in error
+    if error.startswith("error: "):
+        assert len(error.splitlines()) == 1
     assert not (tmp_path / "run" / "last.ckpt").exists()
+
+
+def test_bad_input_ends_a_real_process_with_one_line(tmp_path: Path) -> None:
+    done = run("train", "data.crop_size=[65,64]", "hydra.run.dir=run", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: data.crop_size")
+    assert len(done.stderr.strip().splitlines()) == 1
 
 
 def test_the_traceback_on_demand(tmp_path: Path) -> None:
@@ -139,42 +172,69 @@ def test_the_traceback_on_demand(tmp_path: Path) -> None:
     [(None, "no such file"), (b"", "is the file whole"), (b"PK\x03\x04junk", "is the file whole")],
 )
 def test_evaluate_refuses_what_is_no_checkpoint(
-    tmp_path: Path, content: bytes | None, expected: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None, expected: str
 ) -> None:
     path = tmp_path / "some.ckpt"
     if content is not None:
         path.write_bytes(content)
-    done = run("evaluate", f"checkpoint={path}", cwd=tmp_path)
-    assert done.returncode != 0
-    assert len(done.stderr.strip().splitlines()) == 1
-    assert str(path) in done.stderr
-    assert expected in done.stderr
+    error = call(monkeypatch, tmp_path, "evaluate", f"checkpoint={path}")
+    assert len(error.splitlines()) == 1
+    assert str(path) in error
+    assert expected in error
+
+
+def test_evaluate_refuses_a_payload_and_another_program(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    torch.save({"config": Path("/"), "state_dict": {}}, tmp_path / "payload.ckpt")
+    error = call(monkeypatch, tmp_path, "evaluate", "checkpoint=payload.ckpt")
+    assert "cannot be read as tensors" in error
+    torch.save({"model": torch.ones(1)}, tmp_path / "other.ckpt")
+    error = call(monkeypatch, tmp_path, "evaluate", "checkpoint=other.ckpt")
+    assert "not written by sepico_pl.train" in error
+
+
+def test_evaluate_names_a_network_that_is_not_there(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    checkpoint = f"checkpoint={trained / 'last.ckpt'}"
+    error = call(monkeypatch, tmp_path, "evaluate", checkpoint, "network=tutor")
+    assert "network=tutor" in error
+    error = call(monkeypatch, tmp_path, "evaluate", checkpoint, "batch_norm=mixed")
+    assert "batch_norm=mixed" in error
 
 
 @pytest.mark.slow
-def test_every_row_of_the_ablation_trains(tmp_path: Path) -> None:
+def test_every_row_of_the_ablation_trains(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for overrides in (
         ["adapt=none", *SOURCE_ONLY],
+        ["adapt=adabn", *SOURCE_ONLY],
         ["adapt=self_training", *TINY],
         ["contrast=bank", "head.projection.stages=layerwise", *TINY],
         ["contrast=prototype", "head=fpn", "backbone=resnet10t_groupnorm", *TINY],
+        ["contrast.weight=0", "data.workers=1", *TINY],
     ):
-        done = run("train", *overrides, "logger=none", cwd=tmp_path)
-        assert done.returncode == 0, (overrides, done.stderr)
+        assert call(monkeypatch, tmp_path, "train", *overrides, "logger=none") == "", overrides
 
 
 @pytest.mark.slow
-def test_a_multirun_trains_each_choice_in_its_own_folder(tmp_path: Path) -> None:
-    done = run("train", "-m", "seed=1,2", *TINY, "hydra.sweep.dir=sweep", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    scores = [json.loads(path.read_text()) for path in (tmp_path / "sweep").rglob("scores.json")]
-    assert len(scores) == 2
+def test_a_multirun_trains_each_choice_in_its_own_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert call(monkeypatch, tmp_path, "train", "-m", "seed=1,2", *TINY, "hydra.sweep.dir=s") == ""
+    folders = sorted(path.parent.name for path in (tmp_path / "s").rglob("scores.json"))
+    assert len(folders) == 2
+    assert [folder.rsplit("seed-", 1)[1][:1] for folder in folders] == ["1", "2"]
 
 
 @pytest.mark.slow
-def test_wandb_runs_offline_without_a_prompt(tmp_path: Path) -> None:
-    environment = {"WANDB_MODE": "", "WANDB_API_KEY": "", "HOME": str(tmp_path)}
-    done = run("train", "logger=wandb", *TINY, "hydra.run.dir=run", cwd=tmp_path, **environment)
+def test_wandb_runs_offline_without_a_prompt(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("WANDB_MODE", "WANDB_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    logged_out = {"HOME": str(tmp_path)}
+    done = run("train", "logger=wandb", *TINY, "hydra.run.dir=run", cwd=tmp_path, **logged_out)
     assert done.returncode == 0, done.stderr
     assert "offline" in done.stdout
     assert list((tmp_path / "run" / "wandb").glob("offline-run-*"))
@@ -182,18 +242,12 @@ def test_wandb_runs_offline_without_a_prompt(tmp_path: Path) -> None:
 
 @pytest.mark.realdata
 @pytest.mark.slow
-def test_camvid_trains_and_is_judged(tmp_path: Path, shared: Path) -> None:
+def test_camvid_trains_and_is_judged(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, shared: Path, capsys: pytest.CaptureFixture
+) -> None:
     root = shared / "camvid"
     arguments = ["data.batch_size=1", "trainer.max_steps=2", "adapt.contrast_start=0"]
-    done = run(
-        "train",
-        "dataset=camvid",
-        f"dataset.root={root}",
-        *arguments,
-        "hydra.run.dir=run",
-        cwd=tmp_path,
-    )
-    assert done.returncode == 0, done.stderr
-    done = run("evaluate", "checkpoint=run/last.ckpt", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "pedestrian" in done.stdout
+    camvid = ["dataset=camvid", f"dataset.root={root}", *arguments, "hydra.run.dir=run"]
+    assert call(monkeypatch, tmp_path, "train", *camvid) == ""
+    assert call(monkeypatch, tmp_path, "evaluate", "checkpoint=run/last.ckpt") == ""
+    assert "pedestrian" in capsys.readouterr().out

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sepico_pl.adapt.batch_norm import use_batch_statistics
+from sepico_pl.types import InputError
 
 
 def ema_decay(step: int, limit: float) -> float:
@@ -45,8 +46,15 @@ class Teacher(nn.Module):
     """
 
     def __init__(self, student: nn.Module, decay: float) -> None:
-        """Copy the student."""
+        """Copy the student.
+
+        Raises:
+            InputError: for a decay outside [0, 1).
+        """
         super().__init__()
+        if not 0 <= decay < 1:
+            message = f"adapt.teacher_decay={decay} must be at least 0 and less than 1"
+            raise InputError(message)
         self.network = copy.deepcopy(student).requires_grad_(False)
         self.decay = decay
         self.train()

@@ -22,6 +22,7 @@ from sepico_pl.contrast.losses import (
 )
 from sepico_pl.contrast.pixels import select_pixels
 from sepico_pl.contrast.statistics import ClassBank, ClassMoments, at_least_float32
+from sepico_pl.types import InputError
 
 
 class PixelContrast(nn.Module, ABC):
@@ -48,8 +49,15 @@ class PixelContrast(nn.Module, ABC):
         diversity_weight: float,
         min_share: float | None,
     ) -> None:
-        """Start with empty statistics."""
+        """Start with empty statistics.
+
+        Raises:
+            InputError: for a temperature that is not positive.
+        """
         super().__init__()
+        if not temperature > 0:
+            message = f"contrast.temperature={temperature} must be positive; the paper has 100"
+            raise InputError(message)
         self.moments = ClassMoments(num_classes, width)
         self.temperature = temperature
         self.weight = weight

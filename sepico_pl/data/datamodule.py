@@ -64,6 +64,11 @@ class AdaptationData(pl.LightningDataModule):
             statistics_images=statistics_images,
             crop_tries=crop_tries,
         )
+        if not isinstance(workers, int) or workers < 0:
+            message = (
+                f"data.workers={workers} must be an integer >= 0; 0 loads in the training process"
+            )
+            raise InputError(message)
         self.pair = pair
         self.source_size, self.target_size, self.crop_size = source_size, target_size, crop_size
         self.crop_tries, self.largest_share = crop_tries, largest_share

@@ -1,0 +1,160 @@
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from sepico_pl.data.datamodule import AdaptationData
+from sepico_pl.data.geometry import RandomCropFlip, fit, is_balanced, to_tensor
+from sepico_pl.data.rare_classes import RareClassSampling, count_classes
+from sepico_pl.data.streams import EvaluationSet, Positions, SourceStream, TargetStream
+from sepico_pl.data.streets import StreetImages, StreetScenes, streets
+from sepico_pl.types import InputError
+
+SIZE = (48, 96)
+SCENES = StreetScenes("day", "train", 8, SIZE, seed=0)
+
+
+def source(seed: int = 0, *, rare: bool = True) -> SourceStream:
+    counts = count_classes(SCENES, 9)
+    sampling = RareClassSampling(counts, temperature=0.05, min_pixels=20) if rare else None
+    return SourceStream(
+        SCENES,
+        box=SIZE,
+        crop=RandomCropFlip((32, 40), tries=10),
+        largest_share=0.75,
+        rare_classes=sampling,
+        seed=seed,
+    )
+
+
+def test_a_sample_depends_on_seed_and_position_alone() -> None:
+    one, other = source(), source()
+    other[3], other[9]
+    for position in (0, 5, 12):
+        assert torch.equal(one[position]["image"], other[position]["image"])
+        assert torch.equal(one[position]["label"], other[position]["label"])
+    assert not torch.equal(source(seed=1)[5]["image"], one[5]["image"])
+    assert len({one[p]["image"].numpy().tobytes() for p in range(20)}) == 20
+
+
+def test_workers_change_nothing() -> None:
+    target = TargetStream(StreetImages("night", "train", 6, SIZE, seed=0), box=SIZE, seed=0)
+    positions = Positions(start=2, steps=6, batch_size=2, rank=0, ranks=1)
+    for stream in (source(), target):
+        alone, shared_out = (
+            list(DataLoader(stream, batch_size=2, sampler=positions, num_workers=workers))
+            for workers in (0, 2)
+        )
+        assert len(alone) == len(shared_out) == 4
+        for one, other in zip(alone, shared_out, strict=True):
+            assert torch.equal(one["image"], other["image"])
+
+
+def test_ranks_share_the_global_batch_and_a_later_start_continues() -> None:
+    whole = list(Positions(start=0, steps=5, batch_size=4, rank=0, ranks=1))
+    ranks = [list(Positions(start=0, steps=5, batch_size=2, rank=r, ranks=2)) for r in (0, 1)]
+    joined = [p for step in range(5) for rank in ranks for p in rank[2 * step : 2 * step + 2]]
+    assert joined == whole == list(range(20))
+    assert list(Positions(start=3, steps=5, batch_size=4, rank=0, ranks=1)) == whole[12:]
+    assert len(Positions(start=3, steps=5, batch_size=4, rank=0, ranks=1)) == 8
+
+
+def test_crops_belong_to_their_labels_and_show_the_rare_class() -> None:
+    stream = source()
+    rare_shown = 0
+    for position in range(40):
+        sample = stream[position]
+        assert sample["image"].shape == (3, 32, 40)
+        assert sample["label"].shape == (32, 40)
+        rare_shown += int(((sample["label"] == 4) | (sample["label"] == 3)).any())
+        sky = sample["image"][:, sample["label"] == 6]
+        if sky.numel():
+            assert sky[2].mean() > sky[0].mean(), "the sky of the label is blue in the image"
+    uniform = source(rare=False)
+    plain = sum(
+        int(((uniform[p]["label"] == 4) | (uniform[p]["label"] == 3)).any()) for p in range(40)
+    )
+    assert rare_shown > plain
+
+
+def test_balance_of_a_crop() -> None:
+    half = np.array([[0, 1], [0, 1]], np.uint8)
+    assert is_balanced(half, 0.75)
+    assert not is_balanced(half, 0.5)
+    assert not is_balanced(np.zeros((2, 2), np.uint8), 1.1)
+    assert not is_balanced(np.full((2, 2), 255, np.uint8), 0.75)
+
+
+def test_short_images_are_padded_with_what_is_ignored() -> None:
+    image, label = np.full((10, 60, 3), 200, np.uint8), np.ones((10, 60), np.uint8)
+    dice = np.random.default_rng(0)
+    cropped, of_label = RandomCropFlip((16, 40), 1)(image, label, dice, lambda _: True)
+    assert cropped.shape == (16, 40, 3)
+    assert (of_label[:10] == 1).all()
+    assert (of_label[10:] == 255).all()
+    assert to_tensor(cropped)[:, 10:].abs().max() < 0.02
+
+
+@pytest.mark.parametrize(
+    ("size", "box", "expected"),
+    [((1052, 1914), (720, 1280), (704, 1280)), ((760, 1280), (760, 1280), (760, 1280))],
+)
+def test_fit_keeps_the_aspect_ratio_as_the_paper_does(size, box, expected) -> None:
+    image = np.zeros((*size, 3), np.uint8)
+    resized, label = fit(image, image[..., 0], box)
+    assert resized.shape[:2] == label.shape == expected
+
+
+def test_labels_are_judged_at_their_own_size() -> None:
+    sample = EvaluationSet(SCENES, (24, 48))[0]
+    assert sample["image"].shape == (3, 24, 48)
+    assert sample["label"].shape == SIZE
+
+
+def test_normalisation_by_hand() -> None:
+    pixel = to_tensor(np.array([[[255, 0, 128]]], np.uint8))
+    expected = [(1 - 0.485) / 0.229, -0.456 / 0.224, (128 / 255 - 0.406) / 0.225]
+    torch.testing.assert_close(pixel.flatten(), torch.tensor(expected))
+
+
+def settings(**changes: object) -> dict:
+    return {
+        "source_size": SIZE,
+        "target_size": SIZE,
+        "crop_size": (32, 32),
+        "crop_tries": 3,
+        "largest_share": 0.75,
+        "rare_class_temperature": None,
+        "rare_class_pixels": 10,
+        "batch_size": 2,
+        "judge_batch_size": 2,
+        "statistics_images": 5,
+        "workers": 0,
+        "seed": 0,
+        **changes,
+    }
+
+
+def test_statistics_images_are_unlabelled_and_spread_evenly() -> None:
+    pair = streets(SIZE, seed=0, train_length=10, val_length=2)
+    batches = list(AdaptationData(pair, **settings()).statistics_images(torch.device("cpu")))
+    assert [len(batch) for batch in batches] == [2, 2, 1]
+    expected = torch.stack([to_tensor(pair.target_train[i]) for i in (0, 2, 4, 6, 8)])
+    assert torch.equal(torch.cat(batches), expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"source_size": (48, 0)}, "data.source_size"),
+        ({"crop_size": (32,)}, "data.crop_size"),
+        ({"crop_size": (49, 32)}, "data.crop_size"),
+        ({"batch_size": -1}, "data.batch_size"),
+        ({"statistics_images": 0}, "data.statistics_images"),
+        ({"judge_batch_size": 1.5}, "data.judge_batch_size"),
+    ],
+)
+def test_bad_settings_name_their_key(change: dict, key: str) -> None:
+    pair = streets(SIZE, seed=0, train_length=2, val_length=2)
+    with pytest.raises(InputError, match=key):
+        AdaptationData(pair, **settings(**change))
