@@ -17,7 +17,7 @@ from pytorch_lightning.callbacks import (
     ModelCheckpoint,
 )
 from pytorch_lightning.loggers import Logger
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from sepico_pl.augment.chance import Chance
 from sepico_pl.callbacks import SelfSufficientCheckpoint, StopOnNonFinite
