@@ -148,11 +148,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--steps", type=int, help="training steps (default: the configuration's)")
+    parser.add_argument("--steps", type=int, default=600, help="training steps")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--output", type=Path, default=Path("outputs/demo"))
     options = parser.parse_args()
-    steps = options.steps or 600
+    steps = options.steps
     common = [f"seed={options.seed}", "logger=csv", f"trainer.max_steps={steps}"]
     folders = {name: (options.output / name.split()[0]).absolute() for name in RUNS}
     started = time.monotonic()

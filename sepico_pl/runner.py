@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import (
     Callback,
@@ -17,7 +18,6 @@ from pytorch_lightning.callbacks import (
     ModelCheckpoint,
 )
 from pytorch_lightning.loggers import Logger
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from sepico_pl.augment.chance import Chance
 from sepico_pl.callbacks import SelfSufficientCheckpoint, StopOnNonFinite

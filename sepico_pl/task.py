@@ -117,15 +117,11 @@ class SegmentationTask(pl.LightningModule, ABC):
     def validation_step(
         self, batch: EvaluationBatch, batch_idx: int, dataloader_idx: int = TARGET
     ) -> None:
-        """Count a batch into its domain's confusion matrix, at the label's full size."""
-        self.count(self.student, batch, dataloader_idx)
-
-    def count(self, network: nn.Module, batch: EvaluationBatch, domain: int) -> None:
-        """Predict with `network`, bring the logits to the label's size and count."""
-        logits = network(batch["image"])
+        """Predict, bring the logits to the label's full size and count into the domain's matrix."""
         label = batch["label"]
-        prediction = resize(logits.float(), label.shape[-2:]).argmax(dim=1)
-        matrix = self.target_matrix if domain == TARGET else self.source_matrix
+        logits = self.student(batch["image"]).float()
+        prediction = resize(logits, label.shape[-2:]).argmax(dim=1)
+        matrix = self.target_matrix if dataloader_idx == TARGET else self.source_matrix
         matrix.update(prediction, label)
 
     def on_validation_epoch_end(self) -> None:

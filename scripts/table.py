@@ -1,10 +1,10 @@
-"""The table behind every claim about the generated streets: all methods, one budget, several seeds.
+"""The table behind every claim: all methods, one budget, several seeds.
 
-    python scripts/streets_table.py [--seeds 1 2 3] [--rows NAME ...] [--output DIR] [KEY=VALUE ...]
+    python scripts/table.py [--seeds 1 2 3] [--rows NAME ...] [--output DIR] [KEY=VALUE ...]
 
-Each row is `python -m sepico_pl.train` with the overrides printed beside it, and is judged with
-both batch-norm policies. Runs that have ended are not repeated. KEY=VALUE are overrides for all
-rows.
+Each row is `python -m sepico_pl.train` with the overrides printed beside it, and is judged on the
+target with both batch-norm policies: the row "source only" under target statistics is AdaBN. Runs
+that have ended are not repeated. KEY=VALUE are overrides for all rows (dataset=camvid, ...).
 """
 
 import argparse
@@ -81,7 +81,7 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
-    parser.add_argument("--output", type=Path, default=Path("outputs/streets_table"))
+    parser.add_argument("--output", type=Path, default=Path("outputs/table"))
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="trainings at a time")
     parser.add_argument("--judge", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("overrides", nargs="*")
