@@ -22,3 +22,24 @@ def test_by_hand() -> None:
     matrix.update(torch.tensor([[0, 0, 1, 1]]), torch.tensor([[0, 1, 1, 255]]))
     assert iou_per_class(matrix.compute())[:2].tolist() == [0.5, 0.5]
     assert mean_iou(matrix.compute()) == 0.5
+
+
+def test_a_class_that_never_occurs_is_left_out_of_the_mean(golden) -> None:
+    per_class = golden("g_h_misc.npz")["iou_IoU"]
+    assert np.isnan(per_class[18])
+    matrix = confusion_matrix(19)
+    record = golden("g_h_misc.npz")
+    matrix.update(
+        torch.from_numpy(record["iou_pred"]).long(), torch.from_numpy(record["iou_gt"]).long()
+    )
+    counts = matrix.compute()
+    assert abs(mean_iou(counts) - np.nanmean(per_class)) <= 1e-6
+    assert abs(mean_iou(counts) - np.nansum(per_class) / 19) > 1e-3
+
+
+def test_one_matrix_over_all_images_is_not_the_mean_over_images() -> None:
+    matrix = confusion_matrix(2)
+    for prediction, truth in (([0, 0, 0, 1], [0, 0, 0, 0]), ([0, 0, 1, 1], [0, 1, 1, 1])):
+        matrix.update(torch.tensor([prediction]), torch.tensor([truth]))
+    assert matrix.compute().tolist() == [[4, 1], [1, 2]]
+    assert iou_per_class(matrix.compute()).tolist() == [4 / 6, 2 / 4]

@@ -1,140 +1,13 @@
-"""The training step on a network small enough to count bytes by hand."""
+"""The algorithms: what each step learns from, and what it leaves alone."""
 
-import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
-import pytorch_lightning as pl
 import torch
-from torch import nn
-from torch.autograd.graph import saved_tensors_hooks
-from torch.utils.data import DataLoader
+from tiny_sepico import CLASSES, MODES, batches, fit, parts, same, sepico, student, weights
 
-from sepico_pl.adapt.pseudo_labels import IgnoredRows, teacher_vote
-from sepico_pl.augment.appearance import StrongAugmentation
-from sepico_pl.augment.balanced_crop import ClassBalancedCrop
 from sepico_pl.augment.chance import Chance
-from sepico_pl.contrast.modes import (
-    BankContrast,
-    DistributionContrast,
-    MultiStageContrast,
-    PrototypeContrast,
-)
-from sepico_pl.model.heads import LightHead, ProjectionHead
-from sepico_pl.model.segmentor import Segmentor
 from sepico_pl.module import SePiCo, SourceOnly, pixel_cross_entropy
-from sepico_pl.optim import AdamWPoly
-
-CLASSES = 4
-MODES = {"prototype": PrototypeContrast, "bank": BankContrast, "distribution": DistributionContrast}
-STRONG = StrongAugmentation(
-    jitter_probability=0.8, jitter_strength=0.2, blur_probability=0.5, blur_sigma=(0.15, 1.15)
-)
-
-
-class TinyEncoder(nn.Module):
-    """Two strided convolutions with batch norm and dropout."""
-
-    channels = (8, 16)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fine = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU())
-        self.coarse = nn.Sequential(
-            nn.Conv2d(8, 16, 3, 2, 1), nn.BatchNorm2d(16), nn.ReLU(), nn.Dropout(0.1)
-        )
-
-    def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
-        fine = self.fine(image)
-        return [fine, self.coarse(fine)]
-
-
-def student(*, projected: bool = True) -> Segmentor:
-    torch.manual_seed(0)
-    encoder = TinyEncoder()
-    channels = encoder.channels
-    head = LightHead(channels=channels, num_classes=CLASSES, width=8, dropout=0.1, norm="batch")
-    projection = ProjectionHead(channels=channels, width=8, depth=2, stages="last", norm="batch")
-    return Segmentor(encoder, head, projection if projected else None)
-
-
-def parts(network: Segmentor, seed: int = 0) -> dict:
-    optimizer = AdamWPoly(
-        learning_rate=1e-2,
-        head_factor=1.0,
-        weight_decay=0.1,
-        warmup_steps=1,
-        warmup_start=0.5,
-        power=1.0,
-    )
-    return {
-        "student": network,
-        "class_names": tuple("abcd"),
-        "optimizer": optimizer,
-        "batch_norm": "running",
-        "strong": STRONG,
-        "chance": Chance(seed),
-    }
-
-
-def sepico(mode: str | None = "distribution", *, start: int = 1, weight: float = 1.0) -> SePiCo:
-    contrast = None
-    if mode is not None:
-        length = {"length": 3} if mode == "bank" else {}
-        stage = MODES[mode](
-            num_classes=CLASSES,
-            width=8,
-            temperature=0.1,
-            weight=weight,
-            diversity_weight=0.0,
-            min_share=0.5,
-            **length,
-        )
-        contrast = MultiStageContrast([stage])
-    return SePiCo(
-        **parts(student(projected=mode is not None)),
-        contrast=contrast,
-        vote=teacher_vote,
-        crop=ClassBalancedCrop(size=(16, 16), tries=3, largest_share=0.75),
-        ignored_rows=IgnoredRows(0, 1, 16),
-        teacher_decay=0.9,
-        confidence_threshold=0.3,
-        contrast_start=start,
-    )
-
-
-def batches(count: int = 4) -> list[dict]:
-    dice = torch.Generator().manual_seed(5)
-    result = []
-    for _ in range(count):
-        label = torch.randint(0, CLASSES, (2, 4, 4), generator=dice)
-        label = label.repeat_interleave(4, 1).repeat_interleave(4, 2)
-        source = {"image": torch.randn(2, 3, 16, 16, generator=dice), "label": label}
-        target = {"image": torch.randn(2, 3, 16, 32, generator=dice)}
-        result.append({"source": source, "target": target})
-    return result
-
-
-def fit(task: pl.LightningModule, data: list[dict]) -> pl.Trainer:
-    torch.manual_seed(7)
-    trainer = pl.Trainer(
-        max_steps=len(data),
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.fit(task, DataLoader(data, batch_size=None))
-    return trainer
-
-
-def weights(network: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: value.clone() for name, value in network.state_dict().items()}
-
-
-def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    return all(torch.equal(one[name], other[name]) for name in one)
 
 
 class Watched(SePiCo):
@@ -248,49 +121,20 @@ def test_cross_entropy_counts_ignored_pixels() -> None:
     torch.testing.assert_close(pixel_cross_entropy(logits, label, weight), one / 4)
 
 
-class Gauge:
-    """Bytes of tensors saved for backward that are alive, and their peak."""
-
-    def __init__(self) -> None:
-        self.alive, self.peak = 0, 0
-
-    def pack(self, tensor: torch.Tensor) -> "Saved":
-        saved = Saved(tensor)
-        size = tensor.numel() * tensor.element_size()
-        self.alive += size
-        self.peak = max(self.peak, self.alive)
-        weakref.finalize(saved, self.release, size)
-        return saved
-
-    def release(self, size: int) -> None:
-        self.alive -= size
+def test_another_seed_gives_other_weights() -> None:
+    one, other = sepico(), sepico()
+    other.chance = Chance(1)
+    fit(one, batches())
+    fit(other, batches())
+    assert not same(weights(one.student), weights(other.student))
 
 
-class Saved:
-    def __init__(self, tensor: torch.Tensor) -> None:
-        self.tensor = tensor
-
-
-def peak_of(run: Callable[[Gauge], None]) -> int:
-    gauge = Gauge()
-    with saved_tensors_hooks(gauge.pack, lambda saved: saved.tensor):
-        run(gauge)
-    return gauge.peak
-
-
-def test_one_graph_is_alive_at_a_time() -> None:
-    largest: list[int] = []
-
-    def one_by_one(gauge: Gauge) -> None:
-        for _, loss in sepico(start=0).train().losses(batches(1)[0]):
-            largest.append(gauge.alive)
-            loss.backward()
-            del loss
-
-    def all_at_once(gauge: Gauge) -> None:
-        sum(loss for _, loss in sepico(start=0).train().losses(batches(1)[0])).backward()
-
-    peak = peak_of(one_by_one)
-    assert len(largest) == 3
-    assert peak < 1.4 * max(largest)
-    assert peak_of(all_at_once) > 1.4 * max(largest)
+def test_half_of_the_classes_of_the_whole_batch_are_pasted() -> None:
+    label = torch.full((2, 4, 4), 255)
+    label[0, :, :2], label[1, 0] = 1, 3
+    mask = sepico().pasted(label)
+    for one, marked in zip(label, mask, strict=True):
+        inside, outside = set(one[marked].tolist()), set(one[~marked].tolist())
+        assert not inside & outside
+        # Of 1, 3 and 255 two are drawn; an image may hold one of them.
+        assert 1 <= len(inside) <= 2

@@ -1,3 +1,6 @@
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -35,3 +38,33 @@ def test_every_parameter_is_in_one_group_and_heads_learn_faster() -> None:
     assert [rate[0] for rate in rates] == pytest.approx(expected)
     assert [rate[1] for rate in rates] == pytest.approx([10 * rate for rate in expected])
     assert isinstance(optimizer, torch.optim.AdamW)
+
+
+def test_the_decay_ends_at_zero_and_stays_there() -> None:
+    assert warmup_poly(99, 10, 100, 1.0, 1e-6) == pytest.approx(0.01)
+    assert [warmup_poly(step, 10, 100, 1.0, 1e-6) for step in (100, 101)] == [0.0, 0.0]
+    assert warmup_poly(50, 0, 100, 2.0, 1e-6) == pytest.approx(0.25)
+
+
+def test_groups_have_the_official_rates(shared: Path) -> None:
+    """Every official parameter's rate follows from its part of the network alone."""
+    record = json.loads((shared / "golden" / "f_optim_groups_dlv2_r101.json").read_text())
+    build = AdamWPoly(
+        learning_rate=6e-5,
+        head_factor=10.0,
+        weight_decay=0.01,
+        warmup_steps=1500,
+        warmup_start=1e-6,
+        power=1.0,
+    )
+    student = nn.ModuleDict({name: nn.Linear(2, 2) for name in ("encoder", "head", "projection")})
+    optimizer, _ = build(student, 40_000)
+    groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+    ours = {
+        part: (groups[id(p)]["initial_lr"], groups[id(p)]["weight_decay"])
+        for part, layer in student.items()
+        for p in layer.parameters()
+    }
+    parts = {"backbone": "encoder", "decode_head": "head", "auxiliary_head": "projection"}
+    for name, expected in record.items():
+        assert ours[parts[name.split(".")[1]]] == pytest.approx(tuple(expected)), name

@@ -53,3 +53,25 @@ def test_dropout_does_not_disturb_the_statistics() -> None:
     net = nn.Sequential(nn.Dropout(0.5), nn.BatchNorm2d(3))
     with target_statistics(net, [torch.ones(2, 3, 4, 4)]):
         torch.testing.assert_close(net[1].running_mean, torch.ones(3))
+
+
+def test_statistics_come_back_if_the_images_fail() -> None:
+    net = network().train()
+    before = buffers(net)
+
+    def images():
+        yield torch.ones(2, 3, 4, 4)
+        raise OSError
+
+    with pytest.raises(OSError), target_statistics(net, images()):  # noqa: PT011
+        pytest.fail("the body must not run")
+    assert all(torch.equal(before[name], buffer) for name, buffer in buffers(net).items())
+    assert net.training
+
+
+def test_a_network_without_batch_norm_is_left_alone() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.GroupNorm(2, 4), nn.Dropout(0.5)).eval()
+    image = torch.randn(2, 3, 4, 4)
+    expected = net(image)
+    with target_statistics(net, [image + 5]):
+        assert torch.equal(net(image), expected)

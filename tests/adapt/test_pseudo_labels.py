@@ -48,3 +48,14 @@ def test_ignored_rows_scale_with_the_crop() -> None:
 def test_ignored_rows_must_leave_something(top: int, bottom: int) -> None:
     with pytest.raises(InputError, match=r"adapt\.ignored_rows"):
         IgnoredRows(top, bottom, 640)
+
+
+def test_day_leads_only_where_it_is_confident_and_the_class_stays() -> None:
+    """Class 2 is static, class 13 is not; the day is sure (0.9) in the left pixel alone."""
+    night, day = torch.zeros(1, 19, 1, 2), torch.zeros(1, 19, 1, 2)
+    night[0, [2, 13]] = 0.5
+    day[0, [2, 13]] = torch.tensor([0.9, 0.4])
+    vote = blend_day_night(night, day)
+    expected = [0.8 * 0.9 + 0.2 * 0.5, 0.2 * 0.4 + 0.8 * 0.5]
+    assert vote[0, 2, 0].tolist() == pytest.approx(expected)
+    assert vote[0, 13, 0].tolist() == [0.5, 0.5]

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from timm.layers import DropPath
 from torch import nn
 
 from sepico_pl.adapt.teacher import Teacher, ema_decay
+from sepico_pl.types import InputError
 
 
 class FunctionalDropout(nn.Module):
@@ -88,3 +90,33 @@ def test_probabilities_in_float32() -> None:
     probabilities = teacher(torch.randn(2, 3, 8, 8).bfloat16())
     assert probabilities.dtype == torch.float32
     assert probabilities.sum(dim=1).min().item() == pytest.approx(1.0)
+
+
+class DroppingNorm(nn.BatchNorm2d):
+    """Batch norm with a dropout of its own below it, as timm's BatchNormAct2d may have."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.drop = nn.Dropout(0.5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.drop(super().forward(x))
+
+
+@pytest.mark.parametrize(
+    "layer", [DroppingNorm(3), DropPath(0.5), nn.Sequential(nn.Identity(), nn.AlphaDropout(0.5))]
+)
+def test_nothing_drops_not_even_before_train_is_called(layer: nn.Module) -> None:
+    """Lightning never calls train() on a module it finds: the modes of the constructor stay."""
+    teacher, image = Teacher(layer.train(), decay=0.9), torch.randn(16, 3, 4, 4)
+    assert teacher.training
+    assert torch.equal(teacher(image), teacher(image))
+    assert torch.equal(teacher.train()(image), teacher(image))
+    torch.manual_seed(0)
+    assert not torch.equal(layer(image), layer(image))
+
+
+@pytest.mark.parametrize("decay", [-0.1, 1.0])
+def test_decay_must_be_a_share(decay: float) -> None:
+    with pytest.raises(InputError, match=r"adapt\.teacher_decay"):
+        Teacher(network(), decay)

@@ -95,3 +95,26 @@ def test_strengths_are_fresh_at_each_use_and_stay_in_range() -> None:
     sigmas = [chance.blur_sigma(0.15, 1.15) for _ in range(200)]
     assert 0.15 <= min(sigmas) < 0.25
     assert 1.05 < max(sigmas) <= 1.15
+
+
+def test_colours_stay_within_the_range_of_an_image() -> None:
+    plain = image() * STD + MEAN
+    lighter = colour_jitter(image(), factors(0.5, 1.0, 1.0, 0.0)) * STD + MEAN
+    torch.testing.assert_close(lighter, (plain + 0.5).clamp(0, 1), rtol=1e-4, atol=1e-4)
+    assert lighter.max() == pytest.approx(1.0, abs=1e-5)
+    assert (plain + 0.5 > 1).any()
+
+
+def test_each_image_has_its_own_strength() -> None:
+    strengths = torch.tensor([[0.0, 0.1], [1.0, 1.0], [1.0, 1.0], [0.0, 0.0]])
+    jittered = colour_jitter(image(), JitterFactors(strengths, (0, 1, 2, 3)))
+    change = ((jittered - image()) * STD).mean(dim=(1, 2, 3))
+    assert change.tolist() == pytest.approx([0.0, 0.1], abs=1e-4)
+
+
+def test_nothing_drawn_changes_nothing() -> None:
+    strong = StrongAugmentation(
+        jitter_probability=0.0, jitter_strength=0.2, blur_probability=0.0, blur_sigma=(0.15, 1.15)
+    )
+    chance = Chance(seed=0)
+    assert torch.equal(strong(image(), strong.draw(chance), chance), image())

@@ -61,3 +61,22 @@ def test_a_crop_that_does_not_fit() -> None:
     crop = ClassBalancedCrop(size=(9, 8), tries=1, largest_share=0.75)
     with pytest.raises(InputError, match=r"data\.crop_size.*9x8.*8x16"):
         crop.choose(labels(), 3, Chance(0))
+
+
+def test_ignored_pixels_do_not_count() -> None:
+    """One class is 4 of 5 valid pixels: unbalanced, though it is only a quarter of the crop."""
+    label = torch.full((2, 4, 4), 255)
+    label[:, 0] = 1
+    label[0, 1, 0], label[1, 1, :3] = 2, 2
+    crop = ClassBalancedCrop(size=(4, 4), tries=1, largest_share=0.75)
+    counts = crop._counts(label, torch.zeros(2, 1, 2, dtype=torch.int64), 3)
+    assert counts.tolist() == [[[0, 4, 1]], [[0, 4, 3]]]
+    scores = crop_score(counts, 0.75)[:, 0].tolist()
+    assert scores == pytest.approx([0.0, math.log(4) + math.log(3)])
+
+
+def test_each_image_has_its_own_crop() -> None:
+    both = torch.cat([labels(), labels().flip(-1)])
+    corners = [[(0, 0), (0, 8)], [(0, 0), (0, 8)]]
+    crop = ClassBalancedCrop(size=(8, 8), tries=2, largest_share=0.75)
+    assert crop.choose(both, 3, GivenCorners(corners)) == [(0, 8), (0, 0)]

@@ -119,3 +119,30 @@ def test_official_temperature_hides_progress() -> None:
     perfect = prototype_loss(torch.eye(3), torch.arange(3), torch.eye(3), 100.0)
     assert (perfect / math.log(3) - 1).abs().max() < 0.007
     assert float(margin(torch.eye(3), torch.arange(3), torch.eye(3))) == 1.0
+
+
+def test_the_order_of_pixels_does_not_matter(case) -> None:
+    turn = torch.tensor([11, 3, 0, 7, 5, 1, 9, 2, 10, 4, 8, 6])
+    pixels, labels, tau = case["embeddings"], case["labels"], 0.3
+    for loss in (
+        lambda q, y: prototype_loss(q, y, case["mean"], tau),
+        lambda q, y: distribution_loss(q, y, case["mean"], case["variance"], tau),
+        lambda q, y: bank_loss(q, y, case["entries"], case["filled"], tau),
+    ):
+        torch.testing.assert_close(loss(pixels[turn], labels[turn]), loss(pixels, labels)[turn])
+    shuffled = diversity(pixels[turn], case["mean"], tau)
+    torch.testing.assert_close(shuffled, diversity(pixels, case["mean"], tau))
+
+
+def test_the_names_of_classes_do_not_matter(case) -> None:
+    turn = torch.tensor([3, 0, 4, 1, 2])
+    of, tau = case["embeddings"], 0.3
+    labels, renamed = case["labels"], turn.argsort()[case["labels"]]
+    parts = {name: case[name] for name in ("mean", "variance", "entries", "filled")}
+    moved = {name: part[turn] for name, part in parts.items()}
+    for loss in (
+        lambda y, p: prototype_loss(of, y, p["mean"], tau),
+        lambda y, p: distribution_loss(of, y, p["mean"], p["variance"], tau),
+        lambda y, p: bank_loss(of, y, p["entries"], p["filled"], tau),
+    ):
+        torch.testing.assert_close(loss(renamed, moved), loss(labels, parts))

@@ -8,6 +8,7 @@ from sepico_pl.contrast.modes import (
     PixelContrast,
     PrototypeContrast,
 )
+from sepico_pl.types import InputError
 
 MODES = {"proto": PrototypeContrast, "dist": DistributionContrast, "bank": BankContrast}
 DTYPES = {"f32": torch.float32, "f64": torch.float64}
@@ -67,8 +68,6 @@ def test_losses_and_gradients_are_the_official_ones(golden, name, mode, length) 
 def test_layers_add_up_as_in_the_official_code(golden, name, mode, weights, factors) -> None:
     record = golden("b_losses_M3.npz")
     key = f"{name}_module_{mode}_{weights}"
-    if f"{key}_loss" not in record.files:
-        pytest.skip(f"no golden {key}")
     dtype = DTYPES[name]
     mean, variance = (torch.from_numpy(record[f"{name}_{part}"]) for part in ("mean", "cov"))
     stages = []
@@ -77,11 +76,14 @@ def test_layers_add_up_as_in_the_official_code(golden, name, mode, weights, fact
         stage.moments.mean.copy_(of_mean * mean)
         stage.moments.variance.copy_(of_variance * variance)
         stages.append(stage)
-    embeddings = torch.from_numpy(record["feat"]).to(dtype).requires_grad_()
-    maps = [embeddings, -embeddings.flip(1)]
+    embeddings = torch.from_numpy(record["feat"]).to(dtype)
+    maps = [one.requires_grad_() for one in (embeddings.clone(), -embeddings.flip(1))]
     labels = torch.from_numpy(record["mask_few"])[:, 0]
     loss = MultiStageContrast(stages)(maps, labels)
     assert loss.item() == pytest.approx(float(record[f"{key}_loss"]), rel=1e-5)
+    for level, gradient in enumerate(torch.autograd.grad(loss, maps)):
+        expected = torch.from_numpy(record[f"{key}_grad{level}"])
+        assert (gradient - expected).norm() <= 1e-5 * expected.norm()
 
 
 @pytest.mark.parametrize("mode", list(MODES))
@@ -120,3 +122,35 @@ def test_weight_scales_the_whole_loss(golden) -> None:
     ]
     torch.testing.assert_close(losses[1], 0.25 * losses[0])
     assert losses[2].item() == 0
+
+
+@pytest.mark.parametrize("mode", list(MODES))
+def test_statistics_are_float32_under_autocast(golden, mode: str) -> None:
+    record = golden("b_losses_M3.npz")
+    labels = torch.from_numpy(record["mask_many"])[:, 0]
+    half = torch.from_numpy(record["feat"]).bfloat16()
+    plain, mixed = contrast(mode), contrast(mode)
+    plain.update(half.float(), labels)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed.update(half, labels)
+        margin = mixed.margin(half, labels)
+    assert plain.moments.count.sum() > 0
+    for name, expected in plain.state_dict().items():
+        assert torch.equal(mixed.state_dict()[name], expected), name
+    assert torch.equal(margin, plain.margin(half.float(), labels))
+
+
+@pytest.mark.parametrize("mode", list(MODES))
+def test_statistics_are_part_of_the_state(golden, mode: str) -> None:
+    record = golden("b_losses_M3.npz")
+    of = (torch.from_numpy(record["feat"]), torch.from_numpy(record["mask_many"])[:, 0])
+    one, other = fed(contrast(mode), record, torch.float32), contrast(mode)
+    assert not torch.equal(one(*of), other(*of))
+    other.load_state_dict(one.state_dict())
+    assert torch.equal(one(*of), other(*of))
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan")])
+def test_temperature_must_be_positive(value: float) -> None:
+    with pytest.raises(InputError, match=r"contrast\.temperature"):
+        contrast("proto", temperature=value)

@@ -1,4 +1,3 @@
-import socket
 from pathlib import Path
 
 import numpy as np
@@ -95,8 +94,8 @@ def statistics_of(parts: list[slice]) -> dict[str, torch.Tensor]:
     return moments.state_dict() | bank.state_dict()
 
 
-def one_rank(rank: int, port: int, folder: str) -> None:
-    address = f"tcp://127.0.0.1:{port}"
+def one_rank(rank: int, folder: str) -> None:
+    address = f"file://{folder}/rendezvous"
     dist.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
     # Uneven shares; in the second step rank 0 has no pixel at all.
     parts = [slice(0, 60), slice(200, 200)] if rank == 0 else [slice(60, 200), slice(200, 400)]
@@ -105,12 +104,48 @@ def one_rank(rank: int, port: int, folder: str) -> None:
 
 
 def test_two_ranks_have_the_statistics_of_one(tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    mp.spawn(one_rank, args=(port, str(tmp_path)), nprocs=2)
+    mp.spawn(one_rank, args=(str(tmp_path),), nprocs=2)
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
     alone = statistics_of([slice(0, 200), slice(200, 400)])
     for key, expected in alone.items():
         assert torch.equal(first[key], second[key])
         torch.testing.assert_close(first[key], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_order_of_pixels_does_not_matter() -> None:
+    embeddings, labels = pixels()
+    turn = torch.randperm(len(labels), generator=torch.Generator().manual_seed(1))
+    expected = statistics_of([slice(0, 400)])
+    moments, bank = ClassMoments(5, 8), ClassBank(5, 8, 3)
+    for statistics in (moments, bank):
+        statistics.update(embeddings[turn], labels[turn])
+    for name, ours in (moments.state_dict() | bank.state_dict()).items():
+        torch.testing.assert_close(ours, expected[name], rtol=1e-5, atol=1e-6)
+
+
+def test_a_hundred_million_pixels_later() -> None:
+    """Counts stay exact and a batch still weighs what it should (float32 counts stop at 2^24)."""
+    seen, new = 100_000_001, 1000
+    moments = ClassMoments(2, 1)
+    moments.count[0] = seen
+    moments.mean[0], moments.variance[0] = 0.25, 0.04
+    for _ in range(100):
+        moments.update(torch.full((new, 1), 0.75), torch.zeros(new, dtype=torch.int64))
+    total = seen + 100 * new
+    share = 100 * new / total
+    assert moments.count.tolist() == [total, 0]
+    assert moments.mean[0].item() == pytest.approx(0.25 + share * 0.5, abs=1e-5)
+    expected = (1 - share) * 0.04 + share * (1 - share) * 0.5**2
+    assert moments.variance[0].item() == pytest.approx(expected, abs=1e-5)
+    assert moments.mean[0].item() - 0.25 == pytest.approx(share * 0.5, rel=0.02)
+
+
+def test_bank_keeps_the_last_batch_means_and_its_zero_until_evicted() -> None:
+    bank = ClassBank(2, 1, 3)
+    kept = []
+    for value in (1.0, 2.0, 3.0, 4.0):
+        # Two pixels around the value: an entry is their mean; class 0 is never seen.
+        bank.update(torch.tensor([[value - 0.5], [value + 0.5]]), torch.tensor([1, 1]))
+        kept.append(oldest_first(bank)[1, : int(bank.filled[1]), 0].tolist())
+    assert kept == [[0.0, 1.0], [0.0, 1.0, 2.0], [1.0, 2.0, 3.0], [2.0, 3.0, 4.0]]
+    assert bank.filled.tolist() == [1, 3]

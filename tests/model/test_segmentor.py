@@ -57,3 +57,14 @@ def test_unknown_encoder_and_no_projection() -> None:
     network.projection = None
     with pytest.raises(RuntimeError, match="no projection head"):
         network.embed([])
+
+
+def test_odd_images_are_padded_by_zeros_and_the_logits_cropped() -> None:
+    network = segmentor("fpn").eval()
+    image = torch.randn(1, 3, 45, 77)
+    padded = torch.zeros(1, 3, 64, 96)
+    padded[..., :45, :77] = image
+    torch.testing.assert_close(network(image), network(padded)[..., :45, :77])
+    stages = network.encode(image)
+    assert stages[-1].shape[-2:] == (2, 3)
+    torch.testing.assert_close(network.decode(stages, (45, 77)), network(image))

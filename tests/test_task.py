@@ -1,0 +1,137 @@
+"""The training step: one graph alive at a time; judging and precision around it."""
+
+import weakref
+from collections.abc import Callable, Iterator
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from tiny_sepico import MODES, Data, batches, fit, same, sepico, weights
+from torch.autograd.graph import saved_tensors_hooks
+
+from sepico_pl.module import SePiCo
+
+
+class Gauge:
+    """Bytes of tensors saved for backward that are alive, and their peak."""
+
+    def __init__(self) -> None:
+        self.alive, self.peak = 0, 0
+
+    def pack(self, tensor: torch.Tensor) -> "Saved":
+        saved = Saved(tensor)
+        size = tensor.numel() * tensor.element_size()
+        self.alive += size
+        self.peak = max(self.peak, self.alive)
+        weakref.finalize(saved, self.release, size)
+        return saved
+
+    def release(self, size: int) -> None:
+        self.alive -= size
+
+
+class Saved:
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self.tensor = tensor
+
+
+def peak_of(run: Callable[[Gauge], None]) -> int:
+    gauge = Gauge()
+    with saved_tensors_hooks(gauge.pack, lambda saved: saved.tensor):
+        run(gauge)
+    return gauge.peak
+
+
+class Gauged(SePiCo):
+    """Notes the bytes that each loss's graph holds while it is alone."""
+
+    gauge: Gauge
+    largest: int
+
+    def losses(self, batch: dict) -> Iterator[tuple[str, torch.Tensor]]:
+        before = self.gauge.alive
+        for name, loss in super().losses(batch):
+            self.largest = max(self.largest, self.gauge.alive - before)
+            yield name, loss
+            del loss
+            assert self.gauge.alive == before, f"the graph of {name} outlives its backward pass"
+
+
+def test_the_training_step_holds_one_graph_at_a_time() -> None:
+    task = sepico(start=0)
+    task.__class__, task.largest = Gauged, 0
+
+    def train(gauge: Gauge) -> None:
+        task.gauge = gauge
+        fit(task, batches(2))
+
+    peak = peak_of(train)
+    assert 0 < task.largest <= peak < 1.4 * task.largest
+
+
+def test_one_graph_is_alive_at_a_time() -> None:
+    largest: list[int] = []
+
+    def one_by_one(gauge: Gauge) -> None:
+        for _, loss in sepico(start=0).train().losses(batches(1)[0]):
+            largest.append(gauge.alive)
+            loss.backward()
+            del loss
+
+    def all_at_once(gauge: Gauge) -> None:
+        sum(loss for _, loss in sepico(start=0).train().losses(batches(1)[0])).backward()
+
+    peak = peak_of(one_by_one)
+    assert len(largest) == 3
+    assert peak < 1.4 * max(largest)
+    assert peak_of(all_at_once) > 1.4 * max(largest)
+
+
+class Modes(pl.Callback):
+    """Notes, before each training step, which layers of the teacher are in train mode."""
+
+    def __init__(self) -> None:
+        self.training: list[set[str]] = []
+
+    def on_train_batch_start(self, trainer: pl.Trainer, task: SePiCo, *_: object) -> None:
+        modules = task.teacher.network.modules()
+        self.training.append({type(module).__name__ for module in modules if module.training})
+
+
+@pytest.mark.parametrize("batch_norm", ["running", "target"])
+def test_judging_leaves_training_as_it_was(batch_norm: str) -> None:
+    plain, judged = sepico(), sepico()
+    plain.batch_norm = judged.batch_norm = batch_norm
+    fit(plain, batches())
+    modes = Modes()
+    trainer = fit(judged, Data(), val_check_interval=1, callbacks=[modes])
+    assert same(weights(plain), weights(judged))
+    assert modes.training == [{"BatchNorm2d"}] * 4
+    assert {"val/target/mIoU", "val/source/mIoU"} <= trainer.callback_metrics.keys()
+    assert 0 <= trainer.callback_metrics["val/target/mIoU"] <= 100
+    # One pixel column per class: all four occur in the truth.
+    assert {f"val/source/IoU/{name}" for name in "abcd"} <= trainer.callback_metrics.keys()
+
+
+@pytest.mark.parametrize("mode", list(MODES))
+def test_mixed_precision_trains_with_statistics_in_float32(mode: str) -> None:
+    task = sepico(mode)
+    fit(task, batches(), precision="bf16-mixed")
+    assert all(torch.isfinite(p).all() for p in task.student.parameters())
+    full = sepico(mode)
+    fit(full, batches())
+    ours, theirs = (t.contrast.stages[0].moments for t in (task, full))
+    assert ours.mean.dtype == torch.float32
+    assert torch.equal(ours.count, theirs.count)
+    # bfloat16 keeps 8 bits of the network's activations, and the weights drift apart with them.
+    torch.testing.assert_close(ours.mean, theirs.mean, rtol=0, atol=0.05)
+
+
+def test_logged_values_are_the_yielded_losses() -> None:
+    task = sepico(start=0)
+    trainer = fit(task, batches(1))
+    logged = {name: value.item() for name, value in trainer.callback_metrics.items()}
+    assert {"train/mixed", "train/target", "train/source"} <= logged.keys()
+    assert logged["train/target"] == pytest.approx(logged["train/target_contrast"])
+    assert logged["train/source"] > logged["train/source_contrast"] > 0
+    assert -2 <= logged["train/source_margin"] <= 2
