@@ -4,6 +4,7 @@ Brostow, Shotton, Fauqueur, Cipolla, ECCV 2008, in SegNet's 480x360, 11-class ve
 time.
 """
 
+import os
 from pathlib import Path
 
 from sepico_pl.data.classes import CAMVID
@@ -15,13 +16,17 @@ def camvid(root: str) -> DomainPair:
     """Find source_day, target_dusk and target_dusk_val below `root`, and check every file.
 
     Raises:
-        InputError: for a missing folder, list, image or label, or a file that cannot be used.
+        InputError: for a root that is not set, a missing folder, list, image or label, or a file
+            that cannot be used.
     """
-    folder = Path(root)
+    if not root:
+        message = "dataset.root is not set; give the CamVid day-dusk folder: dataset.root=<folder>"
+        raise InputError(message)
+    folder = Path(root).expanduser()
     for part in ("source_day", "target_dusk", "target_dusk_val"):
-        if not (folder / part).is_dir():
+        if not os.path.isdir(folder / part):  # False, not an error, where permission is missing
             message = (
-                f"dataset.root={root}: there is no folder "
+                f"dataset.root={root}: there is no readable folder "
                 f"{folder / part}; point it at the CamVid day-dusk folder"
             )
             raise InputError(message)

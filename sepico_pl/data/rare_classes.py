@@ -6,18 +6,40 @@ DAFormer, Hoyer et al., CVPR 2022, section 3.2. Shapes: n images, C classes, K c
 import numpy as np
 from numpy.typing import NDArray
 
-from sepico_pl.types import IGNORE_INDEX, InputError, LabelledImages
-
-Counts = NDArray[np.int64]
+from sepico_pl.data.datasets import Counts, SegmentationFolder
+from sepico_pl.types import IGNORE_INDEX, ByteArray, InputError, LabelledImages
 
 
 def count_classes(scenes: LabelledImages, num_classes: int) -> Counts:
-    """Count the pixels of each class in each label: (n, C)."""
-    rows = []
-    for index in range(len(scenes)):
-        label = scenes.label(index)
-        rows.append(np.bincount(label[label != IGNORE_INDEX], minlength=num_classes))
-    return np.stack(rows).astype(np.int64)
+    """Count the pixels of each class in each label: (n, C).
+
+    Files were counted when they were checked, and are not decoded again.
+
+    Raises:
+        InputError: naming the first item with an unknown class id, or if there is no item.
+    """
+    if isinstance(scenes, SegmentationFolder) and scenes.num_classes == num_classes:
+        return scenes.class_counts
+    if not len(scenes):
+        message = "there is no source image to count classes in; the data set needs at least one"
+        raise InputError(message)
+    return np.stack(
+        [
+            _count_label(scenes.label(index), num_classes, scenes.name(index))
+            for index in range(len(scenes))
+        ]
+    )
+
+
+def _count_label(label: ByteArray, num_classes: int, name: str) -> Counts:
+    counts = np.bincount(label[label != IGNORE_INDEX], minlength=num_classes)
+    if len(counts) > num_classes:
+        message = (
+            f"{name}: class id {len(counts) - 1} in the label; known are 0 to {num_classes - 1}, "
+            f"and {IGNORE_INDEX} for pixels to ignore"
+        )
+        raise InputError(message)
+    return counts.astype(np.int64)
 
 
 def class_probabilities(
@@ -59,7 +81,14 @@ class RareClassSampling:
     """
 
     def __init__(self, counts: Counts, *, temperature: float, min_pixels: int) -> None:
-        """Find the images of each class."""
+        """Find the images of each class.
+
+        Raises:
+            InputError: for a negative number of pixels; see also `class_probabilities`.
+        """
+        if min_pixels < 0:
+            message = f"data.rare_class_pixels={min_pixels} must be 0 or more"
+            raise InputError(message)
         self.classes, self.probabilities = class_probabilities(counts, temperature)
         self.min_pixels = min_pixels
         self.images = {int(c): self._showing(counts[:, c]) for c in self.classes}

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from sepico_pl.data.classes import CITYSCAPES
 from sepico_pl.data.street_drawing import Street
 from sepico_pl.data.street_looks import LOOKS, World
 from sepico_pl.types import ByteArray, ClassSet, DomainPair, InputError, Size
@@ -15,29 +16,20 @@ from sepico_pl.types import ByteArray, ClassSet, DomainPair, InputError, Size
 Split = Literal["train", "val"]
 SMALLEST_SIDE = 32
 
+STREETS_NAMES = (
+    "road",
+    "sidewalk",
+    "building",
+    "pole",
+    "traffic sign",
+    "vegetation",
+    "sky",
+    "person",
+    "car",
+)
 STREETS_CLASSES = ClassSet(
-    names=(
-        "road",
-        "sidewalk",
-        "building",
-        "pole",
-        "traffic sign",
-        "vegetation",
-        "sky",
-        "person",
-        "car",
-    ),
-    palette=(
-        (128, 64, 128),
-        (244, 35, 232),
-        (70, 70, 70),
-        (153, 153, 153),
-        (220, 220, 0),
-        (107, 142, 35),
-        (70, 130, 180),
-        (220, 20, 60),
-        (0, 0, 142),
-    ),
+    names=STREETS_NAMES,
+    palette=tuple(CITYSCAPES.palette[CITYSCAPES.names.index(name)] for name in STREETS_NAMES),
 )
 
 

@@ -1,4 +1,6 @@
-import json
+import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -6,19 +8,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sepico_pl.data.camvid import camvid
+from sepico_pl.data.classes import CITYSCAPES
 from sepico_pl.data.datasets import (
     ImageFolder,
     SegmentationFolder,
+    check_images,
+    check_pairs,
     listed_images,
     listed_pairs,
     read_image,
     read_label,
 )
-from sepico_pl.data.rare_classes import count_classes
-from sepico_pl.types import InputError, LabelledImages
+from sepico_pl.types import InputError, LabelledImages, UnlabelledImages
 
 IDS = np.array([[0, 1, 2], [255, 1, 0]], np.uint8)
+RGB = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
 
 
 @pytest.fixture
@@ -28,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
     for part in ("images", "labels"):
         (root / part).mkdir(parents=True)
     for stem in ("a", "b"):
-        cv2.imwrite(str(root / "images" / f"{stem}.png"), np.full((2, 3, 3), (1, 2, 3), np.uint8))
+        cv2.imwrite(str(root / "images" / f"{stem}.png"), RGB[..., ::-1])
         cv2.imwrite(str(root / "labels" / f"{stem}.png"), IDS)
     (root / "train.txt").write_text("a\nb\n")
     return root
@@ -41,7 +45,7 @@ def labelled(root: Path) -> SegmentationFolder:
 def test_images_are_rgb_and_labels_ids(folder: Path) -> None:
     collection = labelled(folder)
     image, label = collection[1]
-    assert image[0, 0].tolist() == [3, 2, 1]
+    np.testing.assert_array_equal(image, RGB)
     np.testing.assert_array_equal(label, IDS)
     assert collection.name(1).endswith("b.png")
     assert isinstance(collection, LabelledImages)
@@ -67,6 +71,117 @@ def test_real_label_formats(shared: Path) -> None:
     synthia = read_label(fixtures / "synthia_format" / "GT" / "LABELS" / "0000000.png")
     assert len(np.unique(synthia)) > 3
     assert synthia.max() <= 22
+
+
+def test_a_gray_label_saved_in_colour(tmp_path: Path) -> None:
+    Image.fromarray(IDS).convert("RGB").save(tmp_path / "rgb.png")
+    Image.fromarray(IDS).convert("LA").save(tmp_path / "alpha.png")
+    for name in ("rgb.png", "alpha.png"):
+        np.testing.assert_array_equal(read_label(tmp_path / name), IDS)
+
+
+def test_a_colour_picture_is_no_label(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "colour.png"), np.full((2, 3, 3), (90, 60, 0), np.uint8))
+    with pytest.raises(InputError, match=r"colour\.png.*colour picture"):
+        read_label(tmp_path / "colour.png")
+
+
+def test_counts_come_with_the_check(folder: Path) -> None:
+    cv2.imwrite(str(folder / "labels" / "b.png"), np.full((2, 3), 2, np.uint8))
+    counts = check_pairs(listed_pairs(folder, "train"), 3)
+    assert counts.dtype == np.int64
+    assert counts.tolist() == [[2, 2, 1], [0, 0, 6]]
+    np.testing.assert_array_equal(labelled(folder).class_counts, counts)
+
+
+def test_lists_hold_one_stem_a_line(folder: Path) -> None:
+    for part, suffix in (("images", ".JPG"), ("labels", ".png")):
+        kind = ".png" if suffix == ".png" else ".jpg"
+        content = cv2.imencode(kind, np.zeros((2, 3), np.uint8))[1].tobytes()
+        (folder / part / f"été 1{suffix}").write_bytes(content)
+    (folder / "images" / "b.txt").write_text("no image, though its stem is listed")
+    (folder / "train.txt").write_text("  été 1\r\n\nb\n", encoding="utf-8-sig")
+    names = [Path(labelled(folder).name(i)).name for i in range(2)]
+    assert names == ["été 1.JPG", "b.png"]
+
+
+def test_nothing_to_check() -> None:
+    with pytest.raises(InputError, match="no file"):
+        check_images([])
+    with pytest.raises(InputError, match="no file"):
+        SegmentationFolder([], num_classes=3)
+
+
+def test_every_truncated_or_flipped_label_is_found(tmp_path: Path) -> None:
+    """A damaged label either decodes to the same ids or is refused; never to other ids."""
+    ids = np.random.default_rng(0).integers(0, 11, (6, 8)).astype(np.uint8)
+    palette = Image.fromarray(ids).convert("L")
+    palette.putpalette([7, 8, 9] * 256)
+    palette.save(tmp_path / "palette.png")
+    cv2.imwrite(str(tmp_path / "gray.png"), ids)
+    cv2.imwrite(str(tmp_path / "wide.png"), np.stack([ids * 0, ids * 0, ids], -1).astype(np.uint16))
+    image, damaged = tmp_path / "image.png", tmp_path / "damaged.png"
+    cv2.imwrite(str(image), np.zeros((6, 8, 3), np.uint8))
+    for name in ("palette.png", "gray.png", "wide.png"):
+        whole = (tmp_path / name).read_bytes()
+        assert read_label(tmp_path / name).tolist() == ids.tolist()
+        refused = 0
+        for position in range(len(whole)):
+            flipped = bytes([whole[position] ^ 0x55])
+            for content in (whole[:position], whole[:position] + flipped + whole[position + 1 :]):
+                damaged.write_bytes(content)
+                try:
+                    check_pairs([(image, damaged)], 11)
+                except InputError:
+                    refused += 1
+                else:
+                    np.testing.assert_array_equal(read_label(damaged), ids)
+        assert refused > 1.8 * len(whole)
+
+
+@pytest.fixture
+def unprivileged() -> Iterator[Path]:
+    """Two readable pairs, looked at as somebody who is not root."""
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        root.chmod(0o755)
+        for part in ("images", "labels"):
+            (root / part).mkdir()
+            cv2.imwrite(str(root / part / "a.png"), np.zeros((2, 3), np.uint8))
+        (root / "train.txt").write_text("a\n")
+        if os.geteuid() != 0:
+            yield root
+            return
+        os.seteuid(65534)
+        try:
+            yield root
+        finally:
+            os.seteuid(0)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="permissions of POSIX")
+@pytest.mark.parametrize(
+    ("closed", "expected"),
+    [
+        ("images/a.png", r"images/a\.png: no permission to read the image"),
+        ("labels/a.png", r"labels/a\.png: no permission to read the label"),
+        ("images", r"images: cannot be listed \(Permission denied\)"),
+        ("labels", r"labels/a\.png is missing or out of reach"),
+        ("train.txt", r"train\.txt: cannot be read .*Permission denied"),
+    ],
+)
+def test_what_may_not_be_read_is_named(unprivileged: Path, closed: str, expected: str) -> None:
+    assert len(labelled(unprivileged)) == 1
+    mine = os.geteuid()
+    os.seteuid(os.getuid())
+    (unprivileged / closed).chmod(0)
+    os.seteuid(mine)
+    try:
+        with pytest.raises(InputError, match=expected):
+            labelled(unprivileged)
+    finally:
+        os.seteuid(os.getuid())
+        (unprivileged / closed).chmod(0o755)
 
 
 def break_nothing_listed(root: Path) -> None:
@@ -116,6 +231,38 @@ def break_not_an_image(root: Path) -> None:
     (root / "images" / "b.png").write_text("hello")
 
 
+def break_list_encoding(root: Path) -> None:
+    (root / "train.txt").write_bytes("día".encode("latin-1"))
+
+
+def break_list_is_a_folder(root: Path) -> None:
+    break_list(root)
+    (root / "train.txt").mkdir()
+
+
+def break_image_is_a_folder(root: Path) -> None:
+    break_image_is_missing(root)
+    (root / "images" / "b.png").mkdir()
+
+
+def break_label_is_a_folder(root: Path) -> None:
+    break_label_is_missing(root)
+    (root / "labels" / "b.png").mkdir()
+
+
+def break_images_are_a_file(root: Path) -> None:
+    (root / "images").rename(root / "elsewhere")
+    (root / "images").write_text("")
+
+
+def break_checksum(root: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 3, (2, 3), np.uint8)
+    cv2.imwrite(str(root / "labels" / "b.png"), noise)
+    content = bytearray((root / "labels" / "b.png").read_bytes())
+    content[content.index(b"IEND") - 5] ^= 1  # the last byte of the pixels' checksum
+    (root / "labels" / "b.png").write_bytes(content)
+
+
 @pytest.mark.parametrize(
     ("damage", "expected"),
     [
@@ -123,13 +270,19 @@ def break_not_an_image(root: Path) -> None:
         (break_list, ["train.txt", "dataset.root"]),
         (break_image_is_missing, ["images", "no image for b"]),
         (break_label_is_missing, ["b.png", "label", "missing"]),
-        (break_unknown_id, ["labels/b.png", "unknown class ids [7, 9]", "0 to 2"]),
+        (break_unknown_id, ["labels/b.png", "unknown class ids [7, 9]", "0 to 2", "3 classes"]),
         (break_size, ["labels/b.png", "4x3", "2x3"]),
         (break_empty_image, ["images/b.png", "0 bytes"]),
         (break_truncated_image, ["images/b.png", "cannot be read as image"]),
         (break_truncated_label, ["labels/b.png", "cannot be read as label"]),
         (break_empty_label, ["labels/b.png", "0 bytes"]),
         (break_not_an_image, ["images/b.png", "cannot be read as image"]),
+        (break_list_encoding, ["train.txt", "UTF-8"]),
+        (break_list_is_a_folder, ["train.txt", "cannot be read"]),
+        (break_image_is_a_folder, ["images/b.png", "a folder where the image file should be"]),
+        (break_label_is_a_folder, ["labels/b.png", "missing"]),
+        (break_images_are_a_file, ["images: cannot be listed"]),
+        (break_checksum, ["labels/b.png", "cannot be read as label", "checksum"]),
     ],
 )
 def test_bad_files_are_named_before_training(folder: Path, damage, expected: list[str]) -> None:
@@ -155,35 +308,36 @@ def test_sixteen_bit_ids_beyond_a_byte(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_no_image(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such image file"):
+    with pytest.raises(InputError, match="a folder where the image file"):
         read_image(tmp_path)
+    with pytest.raises(InputError, match="no such image file"):
+        read_image(tmp_path / "absent.png")
 
 
-@pytest.mark.realdata
-def test_camvid_has_the_published_shares(shared: Path) -> None:
-    pair = camvid(str(shared / "camvid"))
-    record = json.loads((shared / "camvid" / "statistics.json").read_text())
-    for split, scenes, frames in (
-        ("source_day/train", pair.source_train, 411),
-        ("source_day/val", pair.source_val, 70),
-        ("target_dusk_val", pair.target_val, 20),
-    ):
-        assert len(scenes) == frames
-        counts = count_classes(scenes, 11).sum(axis=0)
-        shares = 100 * counts / (frames * 480 * 360)
-        published = list(record[split]["class_percent_of_all_pixels"].values())[:11]
-        np.testing.assert_allclose(shares, published, atol=1e-3)
-    assert len(pair.target_train) == 59
+def test_unlabelled_images_hold_no_label(folder: Path) -> None:
+    images = ImageFolder(listed_images(folder, "train"))
+    assert isinstance(images, UnlabelledImages)
+    assert not isinstance(images, LabelledImages)
+    assert images[0].shape == (2, 3, 3)
+    assert set(vars(images)) == {"images"}
+    assert not [name for name in dir(images) if "label" in name]
 
 
-@pytest.mark.realdata
-def test_camvids_target_stream_has_no_label(shared: Path) -> None:
-    target = camvid(str(shared / "camvid")).target_train
-    assert not isinstance(target, LabelledImages)
-    assert target[0].shape == (360, 480, 3)
-    assert not list((shared / "camvid" / "target_dusk").rglob("*.png"))
+def test_the_real_defect_of_gta(shared: Path) -> None:
+    """Pair 15188 has a label of another size than its image, as in the real set."""
+    root = shared / "fixtures" / "gta_format"
+    pairs = [
+        (root / "images" / f"{n}.png", root / "labels" / f"{n}.png") for n in ("00001", "15188")
+    ]
+    assert check_pairs(pairs[:1], 35).sum() == 256 * 128
+    with pytest.raises(InputError, match=r"labels/15188\.png: the label is 128x240 .* 128x256"):
+        check_pairs(pairs, 35)
 
 
-def test_camvid_without_its_folder(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"dataset\.root=.*source_day"):
-        camvid(str(tmp_path))
+def test_cityscapes_classes_are_the_benchmarks(shared: Path) -> None:
+    table = (shared / "FORMATS.md").read_text().split("### C0")[1].split("### C1")[0]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")]
+    rows = [row for row in rows if row[0].isdigit()]
+    assert [int(row[0]) for row in rows] == list(range(19)) == list(range(len(CITYSCAPES)))
+    assert [row[1] for row in rows] == list(CITYSCAPES.names)
+    assert [tuple(map(int, row[3].split(","))) for row in rows] == list(CITYSCAPES.palette)

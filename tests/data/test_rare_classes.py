@@ -38,6 +38,30 @@ def test_draws_follow_the_probabilities() -> None:
     assert 3 not in {drawn for drawn, _ in draws}
 
 
+def test_images_of_a_class_are_drawn_alike() -> None:
+    sampling = RareClassSampling(COUNTS, temperature=0.5, min_pixels=20)
+    dice = np.random.default_rng(1)
+    images = [index for drawn, index in (sampling.draw(dice) for _ in range(20_000)) if drawn == 0]
+    for index in range(4):
+        share = np.mean(np.array(images) == index)
+        assert abs(share - 0.25) < 4 * np.sqrt(0.25 * 0.75 / len(images))
+
+
+def test_an_image_must_exceed_the_minimum() -> None:
+    assert RareClassSampling(COUNTS, temperature=1, min_pixels=5).images[1].tolist() == [0]
+    assert RareClassSampling(COUNTS, temperature=1, min_pixels=4).images[1].tolist() == [0, 2]
+
+
+def test_totals_give_the_probabilities_of_their_images() -> None:
+    """And the closed form, for two classes: a sigmoid of the difference of their shares."""
+    for one, all_of_them in zip(
+        class_probabilities(COUNTS.sum(axis=0), 0.3), class_probabilities(COUNTS, 0.3), strict=True
+    ):
+        np.testing.assert_array_equal(one, all_of_them)
+    _, probabilities = class_probabilities(np.array([30, 70]), 0.2)
+    assert probabilities[0] == pytest.approx(1 / (1 + np.exp((0.3 - 0.7) / 0.2)), abs=1e-12)
+
+
 def test_small_sets_do_not_crash() -> None:
     """Where no image has enough pixels of a class, those with any will do."""
     sampling = RareClassSampling(COUNTS, temperature=0.5, min_pixels=3000)
@@ -54,8 +78,16 @@ def test_counts_are_those_of_the_labels() -> None:
         assert row.tolist() == [(label == c).sum() for c in range(9)]
 
 
+def test_a_label_with_more_classes_is_named() -> None:
+    scenes = StreetScenes("night", "train", 3, (48, 64), seed=0)
+    with pytest.raises(InputError, match=r"streets/night/train/0: class id \d .* 0 to 1"):
+        count_classes(scenes, 2)
+
+
 def test_impossible_settings() -> None:
     with pytest.raises(InputError, match="rare_class_temperature"):
         class_probabilities(COUNTS, 0.0)
+    with pytest.raises(InputError, match="rare_class_pixels=-1"):
+        RareClassSampling(COUNTS, temperature=1.0, min_pixels=-1)
     with pytest.raises(InputError, match="no source label"):
         class_probabilities(np.zeros((2, 4), np.int64), 1.0)
