@@ -13,7 +13,7 @@ def warmup_poly(
     """Return the factor of the learning rate at `step`: linear warm-up times polynomial decay.
 
     The decay (1 - step / total)^power runs from the first step on; the warm-up multiplies it by a
-    line from `start` at step 0 to 1 at `warmup_steps` (mmcv's poly policy, METHOD 'schedule').
+    line from `start` at step 0 to 1 at `warmup_steps` (mmcv's poly policy).
     """
     decay: float = max(0.0, 1 - step / total_steps) ** power
     if step >= warmup_steps:

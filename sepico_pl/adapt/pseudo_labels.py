@@ -48,7 +48,7 @@ def most_likely(probabilities: Tensor) -> PseudoLabels:
 def mixing_weight(confidence: Tensor, threshold: float) -> Tensor:
     """Return the share of the batch's pixels with `confidence >= threshold`, in [0, 1].
 
-    One trust for all target pixels (DACS, Tranheden et al. 2021; METHOD step 2).
+    One trust for all target pixels (DACS, Tranheden et al. 2021).
     """
     return (confidence >= threshold).to(confidence.dtype).mean()
 
@@ -98,7 +98,7 @@ def blend_day_night(
     day_share: float = 0.8,
     confident: float = 0.4,
 ) -> Tensor:
-    """Vote on a night image with the help of its day reference (METHOD, 'Night').
+    """Vote on a night image with the help of its day reference (SePiCo, Cityscapes to Dark Zurich).
 
     On the static classes the vote is w day + (1 - w) night with w = `day_share` where the day
     probability exceeds `confident` and 1 - `day_share` elsewhere; on all others it is the night's

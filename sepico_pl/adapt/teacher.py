@@ -13,7 +13,7 @@ from sepico_pl.types import InputError
 def ema_decay(step: int, limit: float) -> float:
     """Return the share the teacher keeps of itself at `step`: min(1 - 1/(step + 1), limit).
 
-    0 at step 0, where the teacher becomes the student (Tarvainen and Valpola 2017; METHOD step 0).
+    0 at step 0, where the teacher becomes the student (Tarvainen and Valpola 2017).
     """
     return min(1 - 1 / (step + 1), limit)
 

@@ -1,6 +1,6 @@
 """Strong augmentation of appearance, on the batch and its device: colour jitter and Gaussian blur.
 
-As DACS and DAFormer train (METHOD step 3): whether each happens is drawn once per training step,
+As DACS and DAFormer train: whether each happens is drawn once per training step,
 its strength anew at each use. Labels are unchanged.
 """
 

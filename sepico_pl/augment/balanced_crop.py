@@ -1,4 +1,4 @@
-"""Class-balanced crop of the target, by its pseudo-labels (METHOD step 2).
+"""Class-balanced crop of the target, by its pseudo-labels.
 
 Shapes: B batch, C classes, H, W image size, T candidate crops.
 """

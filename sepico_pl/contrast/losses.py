@@ -1,8 +1,7 @@
 """The three pixel contrasts and the regulariser, as pure functions of unit embeddings.
 
-SePiCo: Xie et al., TPAMI 2023, arXiv 2204.08808, section 3.3 (prototype, bank and distribution
-contrast) and section 3.4 (regularisation). Every contrast is per pixel, so that the caller
-averages.
+SePiCo: Xie et al., TPAMI 2023, arXiv 2204.08808 (ProtoCL, BankCL, DistCL and the regularisation).
+Every contrast is per pixel, so that the caller averages.
 
 Shapes: N pixels, C classes, D embedding width, M entries of a class in the bank.
 """

@@ -13,7 +13,7 @@ from sepico_pl.types import IGNORE_INDEX
 def downscale_labels(labels: Tensor, scale: int, num_classes: int, min_share: float) -> Tensor:
     """Keep, for each cell of scale x scale pixels, its majority class if its share is large enough.
 
-    SePiCo's released code (label downscaling of DAFormer, Hoyer et al. 2022, sec. 3.3). Pixels to
+    SePiCo's released code (the label downscaling of DAFormer, Hoyer et al. 2022). Pixels to
     ignore take part as a class of their own; rows and columns beyond the last whole cell are
     dropped.
 

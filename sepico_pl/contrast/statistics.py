@@ -40,9 +40,9 @@ def at_least_float32(values: Tensor) -> Tensor:
 class ClassMoments(nn.Module):
     """Count (C,), mean (C, D) and diagonal variance (C, D) of each class over all pixels.
 
-    Merged exactly batch by batch (Chan et al. 1979; SePiCo eqs. 6 and 7 of the released code's
-    estimator): weights by counts, plus the term w (1 - w) (mu - m)^2 between the means. The means
-    of unit vectors are not renormalised. Counts are int64, so they stay exact.
+    Merged exactly batch by batch (Chan et al. 1979; the estimator of SePiCo's released code):
+    weights by counts, plus the term w (1 - w) (mu - m)^2 between the means. The means of unit
+    vectors are not renormalised. Counts are int64, so they stay exact.
     """
 
     count: Tensor

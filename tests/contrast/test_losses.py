@@ -115,7 +115,7 @@ def test_margin_by_hand() -> None:
 
 
 def test_official_temperature_hides_progress() -> None:
-    """At tau = 100 the loss stays within 0.7 % of ln C; the margin does not (METHOD)."""
+    """At tau = 100 the loss stays within 0.7 % of ln C; the margin does not."""
     perfect = prototype_loss(torch.eye(3), torch.arange(3), torch.eye(3), 100.0)
     assert (perfect / math.log(3) - 1).abs().max() < 0.007
     assert float(margin(torch.eye(3), torch.arange(3), torch.eye(3))) == 1.0
