@@ -1,6 +1,6 @@
 """Rare class sampling: source images with rare classes are drawn more often.
 
-DAFormer, Hoyer et al., CVPR 2022 (rare class sampling). Shapes: n images, C classes, K classes that occur.
+DAFormer, Hoyer et al., CVPR 2022. Shapes: n images, C classes, K classes that occur.
 """
 
 import numpy as np
