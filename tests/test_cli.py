@@ -218,6 +218,19 @@ def test_every_row_of_the_ablation_trains(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 
 @pytest.mark.slow
+def test_judging_more_often_leaves_training_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    states = []
+    for every in (1, 3):
+        arguments = [*TINY, f"trainer.val_check_interval={every}", f"hydra.run.dir={every}"]
+        assert call(monkeypatch, tmp_path, "train", *arguments, "logger=none") == ""
+        checkpoint = torch.load(tmp_path / str(every) / "last.ckpt", weights_only=True)
+        states.append(checkpoint["state_dict"])
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[1])
+
+
+@pytest.mark.slow
 def test_a_multirun_trains_each_choice_in_its_own_folder(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

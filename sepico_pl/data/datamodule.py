@@ -111,12 +111,16 @@ class AdaptationData(pl.LightningDataModule):
         return {"source": self._stream(self.source), "target": self._stream(self.target)}
 
     def val_dataloader(self) -> list[DataLoader[dict[str, Tensor]]]:
-        """Return the target's validation set, and the source's if both are judged."""
+        """Return the target's validation set, and the source's if both are judged.
+
+        With a generator of their own, so that judging more often leaves training as it is.
+        """
         return [
             DataLoader(
                 EvaluationSet(scenes, self.target_size if domain == 0 else self.source_size),
                 batch_size=self.judge_batch_size,
                 num_workers=self.workers,
+                generator=torch.Generator(),
             )
             for domain, scenes in enumerate(self.judged)
         ]
