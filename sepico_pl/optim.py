@@ -1,6 +1,6 @@
 """The optimizer's parameter groups and its learning-rate schedule."""
 
-from typing import Any
+from collections import defaultdict
 
 from torch import nn
 from torch.optim import AdamW, Optimizer
@@ -21,13 +21,36 @@ def warmup_poly(
     return decay * (1 - (1 - step / warmup_steps) * (1 - start))
 
 
+PRETRAINED = "encoder.network."
+
+
+def undecayed(student: nn.Module) -> set[str]:
+    """Name the student's parameters without weight decay.
+
+    In the encoder: those of layer norms, as the official code has it for the Mix Transformer, and
+    the tokens and position embeddings that a vision transformer names itself. Batch norms decay.
+    """
+    names = set()
+    for prefix, module in student.named_modules():
+        if f"{prefix}.".startswith(PRETRAINED):
+            own = {"weight", "bias"} if isinstance(module, nn.LayerNorm) else _named_by(module)
+            names |= {f"{prefix}.{name}" for name in own}
+    return names
+
+
+def _named_by(module: nn.Module) -> set[str]:
+    """Ask a vision transformer, by timm's convention."""
+    ask = getattr(module, "no_weight_decay", None)
+    return set(ask()) if callable(ask) else set()
+
+
 class AdamWPoly:
     """AdamW with faster heads, linear warm-up and polynomial decay.
 
     Args:
-        learning_rate: of the encoder.
-        head_factor: times that for the decode and projection heads.
-        weight_decay: of all parameters.
+        learning_rate: of the encoder's network.
+        head_factor: times that for everything else: decode and projection head.
+        weight_decay: of all parameters but those of `undecayed`.
         warmup_steps: length of the warm-up.
         warmup_start: its first factor.
         power: of the decay to 0 at the last step.
@@ -53,12 +76,17 @@ class AdamWPoly:
 
     def __call__(self, student: nn.Module, total_steps: int) -> tuple[Optimizer, LambdaLR]:
         """Build the optimizer of a student with an `encoder`, and its schedule."""
-        named = list(student.named_parameters())
-        encoder = [parameter for name, parameter in named if name.startswith("encoder.")]
-        heads = [parameter for name, parameter in named if not name.startswith("encoder.")]
-        head_rate = self.learning_rate * self.head_factor
-        groups: list[dict[str, Any]] = [{"params": encoder}, {"params": heads, "lr": head_rate}]
-        optimizer = AdamW(groups, lr=self.learning_rate, weight_decay=self.weight_decay)
+        without = undecayed(student)
+        members: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
+        for name, parameter in student.named_parameters():
+            factor = 1.0 if name.startswith(PRETRAINED) else self.head_factor
+            decay = 0.0 if name in without else self.weight_decay
+            members[self.learning_rate * factor, decay].append(parameter)
+        groups = [
+            {"params": parameters, "lr": rate, "weight_decay": decay}
+            for (rate, decay), parameters in members.items()
+        ]
+        optimizer = AdamW(groups)
         return optimizer, LambdaLR(optimizer, lambda step: self.factor(step, total_steps))
 
     def factor(self, step: int, total_steps: int) -> float:

@@ -1,34 +1,30 @@
-"""Builds the parts that a configuration names, and runs them. No DictConfig goes past this file."""
+"""What the commands do."""
 
 import logging
-import pickle
 import warnings
 from pathlib import Path
-from typing import Any, cast
 
 import pytorch_lightning as pl
-import torch
+from hydra import compose
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate
-from lightning_fabric.utilities.exceptions import MisconfigurationException
-from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.callbacks import (
-    Callback,
-    LearningRateMonitor,
-    ModelCheckpoint,
-)
-from pytorch_lightning.loggers import Logger
+from omegaconf import DictConfig
 
-from sepico_pl.augment.chance import Chance
-from sepico_pl.callbacks import SelfSufficientCheckpoint, StopOnNonFinite
-from sepico_pl.contrast.modes import MultiStageContrast
+from sepico_pl.architecture import Architecture
+from sepico_pl.assembly import (
+    Config,
+    build_data,
+    build_task,
+    build_trainer,
+    check_config,
+    plain_config,
+    without_downloads,
+)
+from sepico_pl.checkpoints import evaluated_network, load, refuse_to_overwrite, save, start_from
 from sepico_pl.data.datamodule import AdaptationData
-from sepico_pl.model.segmentor import Segmentor
+from sepico_pl.official import OfficialCheckpoint, account, read_official
 from sepico_pl.tables import print_scores, write_json
 from sepico_pl.task import DOMAINS, SegmentationTask, batch_norm_policy
-from sepico_pl.types import DomainPair, InputError
-
-Config = dict[str, Any]
+from sepico_pl.types import InputError
 
 
 def train(config: DictConfig) -> dict[str, float]:
@@ -42,7 +38,7 @@ def train(config: DictConfig) -> dict[str, float]:
     check_config(plain)
     pl.seed_everything(plain["seed"], workers=True, verbose=False)
     data = build_data(plain)
-    task = build_task(plain, data.pair)
+    task = build_student_task(plain, data)
     be_quiet()
     trainer = build_trainer(plain, folder)
     trainer.fit(task, datamodule=data)
@@ -52,6 +48,57 @@ def train(config: DictConfig) -> dict[str, float]:
     write_json(folder / "scores.json", {"target": scores, "batch_norm": task.batch_norm})
     print(f"run folder: {folder}")
     return scores
+
+
+def build_student_task(plain: Config, data: AdaptationData) -> SegmentationTask:
+    """Build the task of a new run, its student started as configured."""
+    if plain["start"] is not None:
+        task = build_task(without_downloads(plain), data.pair)
+        start_from(Path(plain["start"]), task.student)
+        return task
+    if plain["backbone"]["weights"] is None:
+        print("the encoder starts from scratch; backbone.weights=imagenet fetches pretrained ones")
+    return build_task(plain, data.pair)
+
+
+def import_official(config: DictConfig) -> OfficialCheckpoint:
+    """Turn an official checkpoint into one of ours; print what became of each of its keys.
+
+    Returns:
+        The official checkpoint, as it was read.
+    """
+    official = read_official(Path(config.checkpoint))
+    plain = compose_for(official)
+    output = Path(plain.pop("output"))
+    plain.pop("checkpoint")
+    refuse_to_overwrite(output)
+    data = build_data(plain)
+    classes, found = data.pair.classes, Architecture(official.student, official.path).num_classes
+    if len(classes) != found:
+        message = (
+            f"checkpoint={official.path} has {found} classes and the data set {len(classes)}; "
+            "choose a dataset=<name> with as many"
+        )
+        raise InputError(message)
+    task = build_task(plain, data.pair)
+    teacher = getattr(task, "teacher", None)
+    official.load_into(task.student, None if teacher is None else teacher.network)
+    save(output, task, plain)
+    print("\n".join(account(official)))
+    print(f"written: {output}")
+    return official
+
+
+def compose_for(official: OfficialCheckpoint) -> Config:
+    """Configure the network that a checkpoint holds; what the command line says comes last."""
+    architecture = Architecture(official.student, official.path)
+    typed = list(HydraConfig.get().overrides.task)
+    keys = {override.split("=")[0].lstrip("+") for override in typed}
+    chosen = architecture.overrides()
+    if not architecture.has_projection:
+        chosen.append("adapt=none" if official.teacher is None else "adapt=self_training")
+    chosen = [override for override in chosen if override.split("=")[0] not in keys]
+    return plain_config(compose("import_official", [*chosen, *typed]))
 
 
 def evaluate(config: DictConfig) -> dict[str, dict[str, float]]:
@@ -92,129 +139,9 @@ def judge(
     return scores
 
 
-def load(path: Path, dataset_root: str | None = None) -> tuple[AdaptationData, SegmentationTask]:
-    """Rebuild what a checkpoint was trained with, and its weights.
-
-    Args:
-        path: the checkpoint.
-        dataset_root: where the data set lies now; None for where it lay in training.
-
-    Raises:
-        InputError: if the file or the data set cannot be used.
-    """
-    checkpoint = read_checkpoint(path)
-    plain = checkpoint["config"]
-    if dataset_root is not None:
-        plain["dataset"]["root"] = dataset_root
-    data = build_data(plain)
-    task = build_task(without_downloads(plain), data.pair)
-    task.load_state_dict(checkpoint["state_dict"])
-    return data, task
-
-
 def batch_norm_name(task: SegmentationTask) -> str:
     """Name the batch-norm policy of an evaluation."""
     return f"batch norm: {task.batch_norm} statistics"
-
-
-def plain_config(config: DictConfig) -> Config:
-    """Resolve the configuration into plain types, with an absolute data root."""
-    plain = cast(Config, OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
-    if "root" in plain["dataset"]:
-        plain["dataset"]["root"] = str(Path(plain["dataset"]["root"]).expanduser().absolute())
-    return plain
-
-
-def check_config(plain: Config) -> None:
-    """Refuse choices that contradict each other.
-
-    Raises:
-        InputError: naming them.
-    """
-    if plain["contrast"] is not None and "contrast_start" not in plain["adapt"]:
-        message = (
-            "adapt learns from the source alone and cannot contrast; "
-            "choose contrast=none with it, or adapt=sepico"
-        )
-        raise InputError(message)
-    steps = plain["trainer"]["max_steps"]
-    if not isinstance(steps, int) or steps <= 0:
-        message = f"trainer.max_steps={steps} must be a positive integer"
-        raise InputError(message)
-
-
-def build(config: Config, **parts: object) -> Any:  # noqa: ANN401
-    """Call what `config` names with its keys and `parts`; lists and dicts arrive as plain types.
-
-    Raises:
-        InputError: for a value that the called refuses.
-    """
-    try:
-        return instantiate(config, _partial_=True, _convert_="all")(**parts)
-    except InputError:
-        raise
-    except (TypeError, ValueError, MisconfigurationException) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        message = f"{config['_target_']}: {reason}; check the keys it is given"
-        raise InputError(message) from error
-
-
-def build_data(plain: Config) -> AdaptationData:
-    """Build the domain pair and what feeds it."""
-    pair = build(plain["dataset"])
-    data: AdaptationData = build(plain["data"], pair=pair, seed=plain["seed"])
-    return data
-
-
-def build_task(plain: Config, pair: DomainPair) -> SegmentationTask:
-    """Build student, contrast and the method that trains them."""
-    classes = pair.classes
-    encoder = build(plain["backbone"])
-    head = build(plain["head"]["decode"], channels=encoder.channels, num_classes=len(classes))
-    projection, extra = None, {}
-    if plain["contrast"] is not None:
-        projection = build(plain["head"]["projection"], channels=encoder.channels)
-        stages = [
-            build(plain["contrast"], num_classes=len(classes), width=width)
-            for width in projection.widths
-        ]
-        extra["contrast"] = MultiStageContrast(stages)
-    task: SegmentationTask = build(
-        plain["adapt"],
-        student=Segmentor(encoder, head, projection),
-        class_names=classes.names,
-        optimizer=build(plain["optim"]),
-        chance=Chance(plain["seed"]),
-        **extra,
-    )
-    return task
-
-
-def build_trainer(plain: Config, folder: Path) -> pl.Trainer:
-    """Build the trainer with its loggers and callbacks; everything it writes goes into `folder`."""
-    settings = dict(plain["trainer"])
-    for every in ("val_check_interval", "log_every_n_steps"):
-        settings[every] = min(settings[every], settings["max_steps"])
-    loggers: list[Logger] = [
-        build(logger, save_dir=str(folder)) for logger in plain["logger"].values()
-    ]
-    for logger in loggers:
-        logger.log_hyperparams(plain)
-    callbacks: list[Callback] = [
-        ModelCheckpoint(dirpath=folder, filename="last", enable_version_counter=False),
-        SelfSufficientCheckpoint(plain),
-        StopOnNonFinite(),
-    ]
-    if loggers:
-        callbacks.append(LearningRateMonitor())
-    trainer: pl.Trainer = build(
-        settings,
-        limit_train_batches=settings["max_steps"],
-        default_root_dir=str(folder),
-        logger=loggers or False,
-        callbacks=callbacks,
-    )
-    return trainer
 
 
 def be_quiet() -> None:
@@ -227,44 +154,3 @@ def be_quiet() -> None:
         ".*isinstance\\(treespec, LeafSpec\\).*",
     ):
         warnings.filterwarnings("ignore", message=remark)
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Load a checkpoint of ours; tensors and plain types only.
-
-    Raises:
-        InputError: if the file is absent, broken, or no checkpoint of sepico_pl.
-    """
-    if not path.is_file():
-        message = f"checkpoint={path}: there is no such file; a run leaves last.ckpt in its folder"
-        raise InputError(message)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        message = f"checkpoint={path}: cannot be read as tensors ({reason}); is the file whole?"
-        raise InputError(message) from error
-    if not isinstance(content, dict) or not {"config", "state_dict"} <= content.keys():
-        message = f"checkpoint={path}: not written by sepico_pl.train; it has no config in it"
-        raise InputError(message)
-    return content
-
-
-def without_downloads(plain: Config) -> Config:
-    """Return the configuration without pretrained weights: the checkpoint's own follow."""
-    return {**plain, "backbone": {**plain["backbone"], "weights": None}}
-
-
-def evaluated_network(task: SegmentationTask, network: str) -> Segmentor:
-    """Return the student or the teacher of a task.
-
-    Raises:
-        InputError: for another name, or a task without a teacher.
-    """
-    if network == "student":
-        return task.student
-    teacher = getattr(task, "teacher", None)
-    if network != "teacher" or teacher is None:
-        message = f"network={network}: this checkpoint has no such network; choose network=student"
-        raise InputError(message)
-    return cast(Segmentor, teacher.network)

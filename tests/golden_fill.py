@@ -2,8 +2,15 @@
 
 import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+
+import numpy as np
+import torch
+
+from sepico_pl.model.segmentor import Segmentor
+from sepico_pl.official import official_names
 
 
 def load(path: Path) -> ModuleType:
@@ -15,3 +22,16 @@ def load(path: Path) -> ModuleType:
     sys.modules[path.stem] = module
     spec.loader.exec_module(module)
     return module
+
+
+def tensor(fill: Callable, name: str, shape: tuple[int, ...]) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(fill(name, shape)))
+
+
+def filled_like_official(network: Segmentor, fill: Callable) -> Segmentor:
+    """Fill every parameter and buffer by the rule, under its official name."""
+    state = network.state_dict()
+    for ours, theirs in official_names(network).items():
+        state[ours] = tensor(fill, theirs, state[ours].shape)
+    network.load_state_dict(state)
+    return network

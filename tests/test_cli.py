@@ -188,10 +188,11 @@ def test_evaluate_refuses_a_payload_and_another_program(
 ) -> None:
     torch.save({"config": Path("/"), "state_dict": {}}, tmp_path / "payload.ckpt")
     error = call(monkeypatch, tmp_path, "evaluate", "checkpoint=payload.ckpt")
-    assert "cannot be read as tensors" in error
+    assert "PosixPath" in error
+    assert "was not opened" in error
     torch.save({"model": torch.ones(1)}, tmp_path / "other.ckpt")
     error = call(monkeypatch, tmp_path, "evaluate", "checkpoint=other.ckpt")
-    assert "not written by sepico_pl.train" in error
+    assert "not written by sepico_pl" in error
 
 
 def test_evaluate_names_a_network_that_is_not_there(
@@ -211,7 +212,7 @@ def test_every_row_of_the_ablation_trains(monkeypatch: pytest.MonkeyPatch, tmp_p
         ["adapt=adabn", *SOURCE_ONLY],
         ["adapt=self_training", *TINY],
         ["contrast=bank", "head.projection.stages=layerwise", *TINY],
-        ["contrast=prototype", "head=fpn", "backbone=resnet10t_groupnorm", *TINY],
+        ["contrast=prototype", "head=fpn", "norm=group", *TINY],
         ["contrast.weight=0", "data.workers=1", *TINY],
     ):
         assert call(monkeypatch, tmp_path, "train", *overrides, "logger=none") == "", overrides

@@ -4,9 +4,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from paper_networks import paper_network
 from torch import nn
 
-from sepico_pl.optim import AdamWPoly, warmup_poly
+from sepico_pl.model.vit import PlainViT
+from sepico_pl.official import official_names
+from sepico_pl.optim import AdamWPoly, undecayed, warmup_poly
 
 
 def test_schedule_is_the_official_one(golden) -> None:
@@ -17,7 +20,10 @@ def test_schedule_is_the_official_one(golden) -> None:
 
 
 def test_every_parameter_is_in_one_group_and_heads_learn_faster() -> None:
-    student = nn.ModuleDict({name: nn.Linear(2, 2) for name in ("encoder", "head", "projection")})
+    encoder = nn.ModuleDict({"network": nn.Linear(2, 2)})
+    student = nn.ModuleDict(
+        {"encoder": encoder, "head": nn.Linear(2, 2), "projection": nn.Linear(2, 2)}
+    )
     build = AdamWPoly(
         learning_rate=0.1,
         head_factor=10.0,
@@ -46,9 +52,10 @@ def test_the_decay_ends_at_zero_and_stays_there() -> None:
     assert warmup_poly(50, 0, 100, 2.0, 1e-6) == pytest.approx(0.25)
 
 
-def test_groups_have_the_official_rates(shared: Path) -> None:
-    """Every official parameter's rate follows from its part of the network alone."""
-    record = json.loads((shared / "golden" / "f_optim_groups_dlv2_r101.json").read_text())
+@pytest.mark.parametrize("name", ["dlv2_r101", "daformer_mitb5"])
+def test_every_parameter_has_its_official_rate_and_decay(shared: Path, name: str) -> None:
+    record = json.loads((shared / "golden" / f"f_optim_groups_{name}.json").read_text())
+    student = paper_network(name)
     build = AdamWPoly(
         learning_rate=6e-5,
         head_factor=10.0,
@@ -57,14 +64,23 @@ def test_groups_have_the_official_rates(shared: Path) -> None:
         warmup_start=1e-6,
         power=1.0,
     )
-    student = nn.ModuleDict({name: nn.Linear(2, 2) for name in ("encoder", "head", "projection")})
     optimizer, _ = build(student, 40_000)
     groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+    names = official_names(student)
     ours = {
-        part: (groups[id(p)]["initial_lr"], groups[id(p)]["weight_decay"])
-        for part, layer in student.items()
-        for p in layer.parameters()
+        f"model.{names[name]}": (groups[id(p)]["initial_lr"], groups[id(p)]["weight_decay"])
+        for name, p in student.named_parameters()
     }
-    parts = {"backbone": "encoder", "decode_head": "head", "auxiliary_head": "projection"}
-    for name, expected in record.items():
-        assert ours[parts[name.split(".")[1]]] == pytest.approx(tuple(expected)), name
+    theirs = {name: group for name, group in record.items() if name.startswith("model.")}
+    assert ours.keys() == theirs.keys()
+    for parameter, expected in theirs.items():
+        assert ours[parameter] == pytest.approx(tuple(expected)), parameter
+
+
+def test_tokens_positions_and_layer_norms_of_a_vision_transformer_do_not_decay() -> None:
+    encoder = PlainViT(name="vit_tiny_patch16_224", drop_path=0.0, weights=None)
+    names = undecayed(nn.ModuleDict({"encoder": encoder}))
+    assert {"encoder.network.cls_token", "encoder.network.pos_embed"} <= names
+    assert "encoder.network.blocks.3.norm2.weight" in names
+    assert "encoder.network.blocks.3.attn.qkv.weight" not in names
+    assert not [name for name in names if "pyramid" in name]

@@ -13,7 +13,7 @@ FOUNDATION = {"", "types"}  # "" is the package itself: __init__.py
 ROOMS = {"data", "augment", "model", "contrast", "adapt", "metrics"}
 MODULES = {"task", "module"}
 SURROUNDINGS = {"optim", "loggers", "tables", "cli"}
-PROGRAMS = {"train", "evaluate"}
+PROGRAMS = {"train", "evaluate", "import_official"}
 
 MAY_IMPORT = {
     "": set(),
@@ -22,7 +22,15 @@ MAY_IMPORT = {
     **dict.fromkeys(SURROUNDINGS, FOUNDATION),
     **dict.fromkeys(MODULES, FOUNDATION | ROOMS | MODULES | {"optim"}),
     "callbacks": FOUNDATION | ROOMS | MODULES,
-    "runner": FOUNDATION | ROOMS | MODULES | SURROUNDINGS | {"callbacks"},
+    "official": FOUNDATION | {"model"},
+    "architecture": FOUNDATION | {"model"},
+    "assembly": FOUNDATION | ROOMS | MODULES | SURROUNDINGS | {"callbacks"},
+    "checkpoints": FOUNDATION | ROOMS | MODULES | {"assembly"},
+    "runner": FOUNDATION
+    | ROOMS
+    | MODULES
+    | SURROUNDINGS
+    | {"official", "architecture", "assembly", "checkpoints"},
     **dict.fromkeys(PROGRAMS, FOUNDATION | {"runner", "cli"}),
 }
 FORBIDDEN_OUTSIDERS = {"contrast": {"pytorch_lightning", "lightning", "hydra", "omegaconf"}}
@@ -113,7 +121,7 @@ def test_a_forbidden_import_is_found(tmp_path: Path, file: str, statement: str) 
         ("model/heads.py", "import pytorch_lightning as pl"),
         ("module.py", "from sepico_pl.contrast import modes"),
         ("module.py", "from sepico_pl.task import Segmentation"),
-        ("runner.py", "from sepico_pl.callbacks import Pictures"),
+        ("assembly.py", "from sepico_pl.callbacks import Pictures"),
         ("train.py", "from sepico_pl.runner import run"),
     ],
 )
@@ -124,7 +132,17 @@ def test_an_allowed_import_passes(tmp_path: Path, file: str, statement: str) -> 
 def fake_package(folder: Path, file: str, statement: str) -> Path:
     """Write a package with the rooms of the real one, all empty but `file`; return its folder."""
     source = folder / PACKAGE
-    modules = ["types", "metrics", "optim", "task", "module", "callbacks", "runner", "train"]
+    modules = [
+        "types",
+        "metrics",
+        "optim",
+        "task",
+        "module",
+        "callbacks",
+        "assembly",
+        "runner",
+        "train",
+    ]
     rooms = ["data/classes", "augment/geometry", "model/heads", "contrast/losses", "adapt/teacher"]
     for name in [*modules, *rooms]:
         (source / name).parent.mkdir(parents=True, exist_ok=True)

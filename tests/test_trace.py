@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from golden_fill import load
-from tiny_deeplab import TinyDeepLabHead, TinyResNet
+from golden_fill import filled_like_official, load
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
@@ -19,9 +18,12 @@ from sepico_pl.augment.appearance import StrongAugmentation
 from sepico_pl.augment.balanced_crop import ClassBalancedCrop
 from sepico_pl.augment.chance import Chance
 from sepico_pl.contrast.modes import DistributionContrast, MultiStageContrast
-from sepico_pl.model.heads import ProjectionHead
+from sepico_pl.model.aspp import DeepLabV2Head
+from sepico_pl.model.projection import ProjectionHead
+from sepico_pl.model.resnet_v1c import ResNetV1c
 from sepico_pl.model.segmentor import Segmentor
 from sepico_pl.module import SePiCo
+from sepico_pl.official import official_name, official_names
 
 STEPS = 5
 # Ten times the official code's own difference between float32 and float64 (golden README); its
@@ -71,7 +73,8 @@ class ObservedSePiCo(SePiCo):
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         super().on_before_optimizer_step(optimizer)
         norms = [
-            -1.0 if p.grad is None else float(p.grad.norm()) for p in self.student.parameters()
+            -1.0 if p.grad is None else float(p.grad.norm())
+            for p in in_official_order(self.chance.record, self.student)
         ]
         self.observed["gradient"].append(norms)
 
@@ -82,11 +85,12 @@ def constant_sgd(student: torch.nn.Module, total_steps: int):
 
 
 def build(record: dict, fill: ModuleType) -> ObservedSePiCo:
-    encoder = TinyResNet()
+    encoder = ResNetV1c(depth=18, width=16, stem_width=16, weights=None, norm="batch")
+    head = DeepLabV2Head(channels=encoder.channels, num_classes=19, dilations=(6, 12, 18, 24))
     projection = ProjectionHead(
         channels=encoder.channels, width=32, depth=2, stages="last", norm="batch"
     )
-    student = Segmentor(encoder, TinyDeepLabHead(), projection)
+    student = Segmentor(encoder, head, projection)
     contrast = DistributionContrast(
         num_classes=19,
         width=32,
@@ -115,14 +119,18 @@ def build(record: dict, fill: ModuleType) -> ObservedSePiCo:
         confidence_threshold=0.25,
         contrast_start=2,
     )
-    with torch.no_grad():
-        for names, tensors in (
-            (record["param_names"], student.parameters()),
-            (record["buffer_names"], student.buffers()),
-        ):
-            for name, tensor in zip(names, tensors, strict=True):
-                tensor.copy_(torch.from_numpy(np.asarray(fill.fill(name, tensor.shape))))
+    names = official_names(student)
+    assert set(names.values()) == {*record["param_names"], *record["buffer_names"]}
+    filled_like_official(student, fill.fill)
     return task
+
+
+def in_official_order(record: dict, network: Segmentor) -> list[torch.Tensor]:
+    """Return a network's parameters in the order of the recorded ones."""
+    parameters = {
+        official_name(name, network): parameter for name, parameter in network.named_parameters()
+    }
+    return [parameters[name] for name in record["param_names"]]
 
 
 @pytest.fixture(scope="module", params=["f32", "f64"])
@@ -197,7 +205,8 @@ def test_class_statistics_after_every_step(replay) -> None:
 def test_final_parameters(replay, who: str) -> None:
     task, expected, _, errors = replay
     network = task.student if who == "student" else task.teacher.network
-    parameters = [p.detach().double().flatten() for p in network.parameters()]
+    record = task.chance.record
+    parameters = [p.detach().double().flatten() for p in in_official_order(record, network)]
     for statistic, of in (
         ("mean", lambda p: p.mean()),
         ("var", lambda p: p.var(unbiased=False)),

@@ -15,7 +15,8 @@ from sepico_pl.contrast.modes import (
     MultiStageContrast,
     PrototypeContrast,
 )
-from sepico_pl.model.heads import LightHead, ProjectionHead
+from sepico_pl.model.heads import LightHead
+from sepico_pl.model.projection import ProjectionHead
 from sepico_pl.model.segmentor import Segmentor
 from sepico_pl.module import SePiCo
 from sepico_pl.optim import AdamWPoly
@@ -31,6 +32,7 @@ class TinyEncoder(nn.Module):
     """Two strided convolutions with batch norm and dropout."""
 
     channels = (8, 16)
+    divisor = 1
 
     def __init__(self) -> None:
         super().__init__()

@@ -11,7 +11,7 @@ import numpy as np
 from sepico_pl.data.classes import CITYSCAPES
 from sepico_pl.data.street_drawing import Street
 from sepico_pl.data.street_looks import LOOKS, World
-from sepico_pl.types import ByteArray, ClassSet, DomainPair, InputError, Size
+from sepico_pl.types import IGNORE_INDEX, ByteArray, ClassSet, DomainPair, InputError, Size
 
 Split = Literal["train", "val"]
 SMALLEST_SIDE = 32
@@ -31,6 +31,7 @@ STREETS_CLASSES = ClassSet(
     names=STREETS_NAMES,
     palette=tuple(CITYSCAPES.palette[CITYSCAPES.names.index(name)] for name in STREETS_NAMES),
 )
+CLASSES = {"streets": STREETS_CLASSES, "cityscapes": CITYSCAPES}
 
 
 class StreetScenes:
@@ -42,9 +43,18 @@ class StreetScenes:
         length: number of scenes.
         size: height and width in pixels.
         seed: of the whole collection.
+        classes: whose ids the labels have; those of the streets are among them.
     """
 
-    def __init__(self, world: World, split: Split, length: int, size: Size, seed: int) -> None:
+    def __init__(
+        self,
+        world: World,
+        split: Split,
+        length: int,
+        size: Size,
+        seed: int,
+        classes: ClassSet = STREETS_CLASSES,
+    ) -> None:
         """Check the arguments.
 
         Raises:
@@ -65,6 +75,8 @@ class StreetScenes:
             )
             raise InputError(message)
         self.world, self.split, self.length, self.size, self.seed = world, split, length, size, seed
+        self.ids = np.full(256, IGNORE_INDEX, np.uint8)
+        self.ids[: len(STREETS_NAMES)] = [classes.names.index(name) for name in STREETS_NAMES]
 
     def __len__(self) -> int:
         """Return the number of scenes."""
@@ -76,7 +88,8 @@ class StreetScenes:
             raise IndexError(index)
         place = zlib.crc32(f"{self.world}/{self.split}".encode())
         dice = np.random.default_rng([self.seed, place, index])
-        return Street(self.world, self.size, dice).draw()
+        image, label = Street(self.world, self.size, dice).draw()
+        return image, self.ids[label]
 
     def label(self, index: int) -> ByteArray:
         """Return the label (H, W) of a scene."""
@@ -104,7 +117,12 @@ class StreetImages:
 
 
 def streets(
-    size: Size, seed: int, train_length: int, val_length: int, source_world: World = "day"
+    size: Size,
+    seed: int,
+    train_length: int,
+    val_length: int,
+    source_world: World = "day",
+    classes: str = "streets",
 ) -> DomainPair:
     """Return the generated pair: day to night.
 
@@ -114,14 +132,19 @@ def streets(
         train_length: scenes per domain for training.
         val_length: scenes per domain for judging.
         source_world: "night" gives the oracle the target's own training scenes, with labels.
+        classes: "streets" for the nine that occur, or "cityscapes" for the nineteen they are of.
 
     Raises:
-        InputError: see `StreetScenes`.
+        InputError: see `StreetScenes`, and for other classes.
     """
+    if classes not in CLASSES:
+        message = f"dataset.classes={classes} is unknown; choose {' or '.join(CLASSES)}"
+        raise InputError(message)
+    labelled = CLASSES[classes]
     return DomainPair(
-        classes=STREETS_CLASSES,
-        source_train=StreetScenes(source_world, "train", train_length, size, seed),
+        classes=labelled,
+        source_train=StreetScenes(source_world, "train", train_length, size, seed, labelled),
         target_train=StreetImages("night", "train", train_length, size, seed),
-        source_val=StreetScenes(source_world, "val", val_length, size, seed),
-        target_val=StreetScenes("night", "val", val_length, size, seed),
+        source_val=StreetScenes(source_world, "val", val_length, size, seed, labelled),
+        target_val=StreetScenes("night", "val", val_length, size, seed, labelled),
     )

@@ -1,15 +1,23 @@
-"""Any encoder of segmentation-models-pytorch (its timm ones too) as a plain pyramid of stages."""
+"""Encoders: images to stages, finest first. Here any of segmentation-models-pytorch and of timm."""
 
 import math
-from typing import Literal, cast
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
 
 import segmentation_models_pytorch as smp
+import timm
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from sepico_pl.model.weights import adopt, is_classifier
 from sepico_pl.types import InputError
 
 Norm = Literal["batch", "group"]
+TIMM = "tu-"
+PROBED_SIDE = 64
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
@@ -30,49 +38,131 @@ def replace_batch_norm(module: nn.Module) -> None:
 
 
 class Encoder(nn.Module):
-    """A pyramid of feature maps.
+    """Images (B, 3, H, W) to stages (B, channels[i], h_i, w_i), finest first.
 
     Args:
-        name: of an encoder of segmentation-models-pytorch; `tu-<name>` for timm's.
-        weights: name of its pretrained weights ("imagenet", ...), or None to start from scratch.
-        norm: "batch" as the encoder has it, or "group" for a network without batch norm.
+        network: what pretrained weights belong to; it learns at the encoder's rate.
 
     Attributes:
-        channels: of each stage, finest first.
+        divisor: what H and W must be a multiple of.
+        channels: of each stage.
+        strides: H / h_i of each stage (3.5 is possible).
     """
 
-    def __init__(self, *, name: str, weights: str | None, norm: Norm) -> None:
+    divisor = 1
+    channels: tuple[int, ...]
+    strides: tuple[float, ...]
+
+    def __init__(self, network: nn.Module) -> None:
+        """Hold the network."""
+        super().__init__()
+        self.network = network
+
+    def measure(self) -> None:
+        """Read `channels` and `strides` off the stages of a small image."""
+        side = PROBED_SIDE // self.divisor * self.divisor
+        was_training = self.training
+        self.eval()
+        with torch.no_grad():
+            stages = self(torch.zeros(1, 3, side, side))
+        self.train(was_training)
+        self.channels = tuple(stage.shape[1] for stage in stages)
+        self.strides = tuple(side / stage.shape[-1] for stage in stages)
+
+
+class SmpEncoder(Encoder):
+    """An encoder of segmentation-models-pytorch, or through it one of timm.
+
+    Args:
+        name: of the encoder; `tu-<name>` for timm's.
+        weights: "imagenet", a file, or None to start from scratch.
+        norm: "batch" as the encoder has it, or "group" for a network without batch norm.
+        output_stride: 32, or 16 or 8 for convolutional encoders that can be dilated.
+    """
+
+    def __init__(self, *, name: str, weights: str | None, norm: Norm, output_stride: int) -> None:
         """Build the encoder.
 
         Raises:
-            InputError: for an unknown name or weights, or where weights cannot be fetched.
+            InputError: for an unknown name or weights, for an encoder that is no pyramid or cannot
+                have the stride, or where weights cannot be fetched.
         """
-        super().__init__()
-        self.network = _smp_encoder(name, weights)
-        widths = cast(list[int], self.network.out_channels)
-        self.channels = tuple(width for width in widths[1:] if width)
+        if name.startswith("mit_") and output_stride != 32:  # smp would dilate its attention
+            message = (
+                f"backbone.output_stride={output_stride}: {name} has only 32; "
+                "convolutional encoders (resnet50, tu-convnext_tiny) can have 8 or 16"
+            )
+            raise InputError(message)
+        hub, file = weights_source(weights)
+        with fetching(name, weights):
+            pretrained = True if hub and name.startswith(TIMM) else hub
+            network: nn.Module = smp.encoders.get_encoder(
+                name, weights=pretrained, output_stride=output_stride
+            )
+        if file is not None:
+            adopt(network, file, _unneeded(name))
         if norm == "group":
-            replace_batch_norm(self.network)
+            replace_batch_norm(network)
+        super().__init__(network)
+        self._measure_or_refuse(name)
+
+    def _measure_or_refuse(self, name: str) -> None:
+        try:
+            self.measure()
+        except (AssertionError, RuntimeError, ValueError) as error:
+            message = (
+                f"backbone.name={name} does not take images of every size "
+                f"({_first_line(error)}); choose one that does: tu-convnext_*, tu-pvt_v2_*, resnet*"
+            )
+            raise InputError(message) from error
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """Return the stages (B, channels[i], h_i, w_i) of images (B, 3, H, W), finest first."""
+        """Return the stages; smp's empty ones, and its first, the image, are left out."""
         return [stage for stage in self.network(image)[1:] if stage.shape[1]]
 
 
-def _smp_encoder(name: str, weights: str | None) -> nn.Module:
+def _unneeded(name: str) -> Callable[[str], bool]:
+    """Tell what a file may hold besides a pyramid: for timm, exactly what the classifier has."""
+    if not name.startswith(TIMM):
+        return is_classifier
+    with torch.device("meta"):
+        whole = timm.create_model(name.removeprefix(TIMM)).state_dict().keys()
+    return lambda key: key in whole
+
+
+def weights_source(weights: str | None) -> tuple[str | None, Path | None]:
+    """Tell a name of pretrained weights ("imagenet") from a file.
+
+    Returns:
+        The name or None, the file or None.
+    """
+    if weights is None or not {"/", "."} & set(weights):
+        return weights, None
+    return None, Path(weights).expanduser()
+
+
+@contextmanager
+def fetching(name: str, weights: str | None) -> Iterator[None]:
+    """Explain why an encoder cannot be built or its weights not be fetched.
+
+    Raises:
+        InputError: naming encoder and weights, and what to do.
+    """
     try:
-        encoder: nn.Module = smp.encoders.get_encoder(name, weights=weights)
-    except (KeyError, RuntimeError, ValueError) as error:
+        yield
+    except InputError:
+        raise
+    except (KeyError, RuntimeError, ValueError, TypeError, AssertionError, AttributeError) as error:
         hint = "smp.encoders.get_encoder_names() lists the names; timm encoders are tu-<name>"
         message = f"backbone.name={name}, backbone.weights={weights}: {_first_line(error)}; {hint}"
         raise InputError(message) from error
     except OSError as error:
         message = (
             f"backbone.weights={weights}: the weights of {name} could not be fetched "
-            f"({_first_line(error)}); connect to the network once, or set backbone.weights=null"
+            f"({_first_line(error)}); connect to the network once, give a file, or set "
+            "backbone.weights=null"
         )
         raise InputError(message) from error
-    return encoder
 
 
 def _first_line(error: Exception) -> str:

@@ -3,13 +3,16 @@
 Shapes: B batch, C classes, H, W image size, D embedding width, h, w embedding size.
 """
 
+import math
 from collections.abc import Sequence
-from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sepico_pl.model.heads import ProjectionHead, resize
+from sepico_pl.model.encoder import Encoder
+from sepico_pl.model.heads import PYRAMID_STAGES, resize
+from sepico_pl.model.projection import ProjectionHead
+from sepico_pl.types import InputError
 
 
 class Segmentor(nn.Module):
@@ -17,17 +20,27 @@ class Segmentor(nn.Module):
 
     Args:
         encoder: images (B, 3, H, W) to stages, finest first.
-        head: stages to logits at their resolution; `head.divisor` is what image sides must be a
-            multiple of.
+        head: stages to logits at their resolution; `head.halves` says that each of the last four
+            stages must have exactly half the size of the one before.
         projection: stages to unit embeddings; None where nothing is contrasted.
+
+    Attributes:
+        divisor: what image sides are padded to a multiple of.
     """
 
     def __init__(
-        self, encoder: nn.Module, head: nn.Module, projection: ProjectionHead | None
+        self, encoder: Encoder, head: nn.Module, projection: ProjectionHead | None
     ) -> None:
-        """Join the parts."""
+        """Join the parts.
+
+        Raises:
+            InputError: if encoder and head do not fit each other.
+        """
         super().__init__()
-        self.divisor = cast(int, head.divisor)
+        self.divisor = encoder.divisor
+        if head.halves:
+            check_halving(encoder.strides, head)
+            self.divisor = math.lcm(encoder.divisor, int(encoder.strides[-1]))
         self.encoder = encoder
         self.head = head
         self.projection = projection
@@ -61,3 +74,21 @@ class Segmentor(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Return logits (B, C, H, W) of images (B, 3, H, W)."""
         return self.decode(self.encode(image), image.shape[-2:])
+
+
+def check_halving(strides: Sequence[float], head: nn.Module) -> None:
+    """Refuse an encoder whose last four stages do not halve in size one after the other.
+
+    Raises:
+        InputError: with the strides, and what goes together.
+    """
+    pyramid = strides[-PYRAMID_STAGES:]
+    halving = [pyramid[0] * 2**index for index in range(PYRAMID_STAGES)]
+    if list(pyramid) != halving:
+        met = ", ".join(f"{stride:g}" for stride in pyramid)
+        message = (
+            f"{type(head).__name__} needs four stages that halve one after the other, and this "
+            f"backbone has strides {met}: choose head=deeplabv2, daformer, segformer, upernet or "
+            "light for it, or another backbone (resnet18, convnext, mit_b*, dinov2_small)"
+        )
+        raise InputError(message)

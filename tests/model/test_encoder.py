@@ -5,7 +5,7 @@ import torch
 from timm.layers import BatchNormAct2d
 from torch import nn
 
-from sepico_pl.model.encoder import Encoder, group_norm, replace_batch_norm
+from sepico_pl.model.encoder import SmpEncoder, group_norm, replace_batch_norm
 from sepico_pl.types import InputError
 
 
@@ -28,7 +28,7 @@ def test_a_fused_activation_survives_the_replacement() -> None:
 
 @pytest.mark.parametrize("name", ["tu-resnet10t", "tu-efficientnet_lite0", "resnet18"])
 def test_stages_are_a_pyramid_finest_first(name: str) -> None:
-    encoder = Encoder(name=name, weights=None, norm="batch").eval()
+    encoder = SmpEncoder(name=name, weights=None, norm="batch", output_stride=32).eval()
     stages = encoder(torch.randn(1, 3, 64, 96))
     assert tuple(stage.shape[1] for stage in stages) == encoder.channels
     sizes = [tuple(stage.shape[-2:]) for stage in stages]
@@ -45,5 +45,5 @@ def test_stages_are_a_pyramid_finest_first(name: str) -> None:
 )
 def test_what_is_unknown_is_named_in_one_line(name: str, weights: str | None, key: str) -> None:
     with pytest.raises(InputError, match=key) as caught:
-        Encoder(name=name, weights=weights, norm="batch")
+        SmpEncoder(name=name, weights=weights, norm="batch", output_stride=32)
     assert len(str(caught.value).splitlines()) == 1

@@ -6,7 +6,9 @@ import pytest
 import torch
 from golden_fill import load
 
-from sepico_pl.model.heads import FPNHead, LightHead, ProjectionHead
+from sepico_pl.model.heads import LightHead
+from sepico_pl.model.projection import ProjectionHead
+from sepico_pl.model.smp_heads import FPNHead
 from sepico_pl.types import InputError
 
 CHANNELS = (8, 16, 40, 64)

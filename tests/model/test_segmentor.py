@@ -2,15 +2,17 @@ import pytest
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from sepico_pl.model.encoder import Encoder
-from sepico_pl.model.heads import FPNHead, LightHead, ProjectionHead
+from sepico_pl.model.encoder import SmpEncoder
+from sepico_pl.model.heads import LightHead
+from sepico_pl.model.projection import ProjectionHead
 from sepico_pl.model.segmentor import Segmentor
+from sepico_pl.model.smp_heads import FPNHead
 from sepico_pl.types import InputError
 
 
 def segmentor(kind: str, norm: str = "batch", name: str = "tu-resnet10t") -> Segmentor:
     torch.manual_seed(0)
-    encoder = Encoder(name=name, weights=None, norm=norm)
+    encoder = SmpEncoder(name=name, weights=None, norm=norm, output_stride=32)
     of = {"channels": encoder.channels, "num_classes": 5}
     head = (
         FPNHead(**of, width=64, dropout=0.0)
@@ -44,7 +46,7 @@ def test_group_norm_leaves_no_batch_norm(name: str) -> None:
 
 
 def test_empty_stages_are_dropped() -> None:
-    encoder = Encoder(name="mit_b0", weights=None, norm="batch")
+    encoder = SmpEncoder(name="mit_b0", weights=None, norm="batch", output_stride=32)
     assert encoder.channels == (32, 64, 160, 256)
     shapes = [stage.shape[1:] for stage in encoder(torch.randn(1, 3, 64, 64))]
     assert shapes == [(32, 16, 16), (64, 8, 8), (160, 4, 4), (256, 2, 2)]
@@ -52,7 +54,7 @@ def test_empty_stages_are_dropped() -> None:
 
 def test_unknown_encoder_and_no_projection() -> None:
     with pytest.raises(InputError, match=r"backbone\.name=resnet1"):
-        Encoder(name="resnet1", weights=None, norm="batch")
+        SmpEncoder(name="resnet1", weights=None, norm="batch", output_stride=32)
     network = segmentor("light")
     network.projection = None
     with pytest.raises(RuntimeError, match="no projection head"):

@@ -1,0 +1,136 @@
+"""Checkpoints of ours: read, rebuilt, and given to a new run as its start."""
+
+from pathlib import Path
+from typing import cast
+
+import torch
+
+from sepico_pl.assembly import Config, build_data, build_task, without_downloads
+from sepico_pl.data.datamodule import AdaptationData
+from sepico_pl.model.segmentor import Segmentor
+from sepico_pl.model.weights import list_keys, read_file, take_over
+from sepico_pl.task import SegmentationTask
+from sepico_pl.types import InputError
+
+
+def read_checkpoint(path: Path, key: str = "checkpoint") -> Config:
+    """Load a checkpoint of ours; tensors and plain types only.
+
+    Args:
+        path: the checkpoint; a run leaves `last.ckpt` in its folder.
+        key: the option that names it, for the message.
+
+    Raises:
+        InputError: if the file is absent, broken, or no checkpoint of sepico_pl.
+    """
+    content = read_file(path, key)
+    if not isinstance(content, dict) or not {"config", "state_dict"} <= content.keys():
+        message = (
+            f"{key}={path}: not written by sepico_pl, it has no config in it; "
+            "an official one is turned into ours by python -m sepico_pl.import_official"
+        )
+        raise InputError(message)
+    return content
+
+
+def load(path: Path, dataset_root: str | None = None) -> tuple[AdaptationData, SegmentationTask]:
+    """Rebuild what a checkpoint was trained with, and its weights.
+
+    Args:
+        path: the checkpoint.
+        dataset_root: where the data set lies now; None for where it lay in training.
+
+    Raises:
+        InputError: if the file or the data set cannot be used.
+    """
+    checkpoint = read_checkpoint(path)
+    plain = checkpoint["config"]
+    if dataset_root is not None:
+        plain["dataset"]["root"] = dataset_root
+    data = build_data(plain)
+    task = build_task(without_downloads(plain), data.pair)
+    task.load_state_dict(checkpoint["state_dict"])
+    return data, task
+
+
+def evaluated_network(task: SegmentationTask, network: str) -> Segmentor:
+    """Return the student or the teacher of a task.
+
+    Raises:
+        InputError: for another name, or a task without a teacher.
+    """
+    if network == "student":
+        return task.student
+    teacher = getattr(task, "teacher", None)
+    if network != "teacher" or teacher is None:
+        message = f"network={network}: this checkpoint has no such network; choose network=student"
+        raise InputError(message)
+    return cast(Segmentor, teacher.network)
+
+
+def start_from(path: Path, student: Segmentor) -> None:
+    """Give a new run's student the weights of a checkpoint's; what is new starts as it was built.
+
+    The teacher becomes the student at step 0 and the class statistics begin anew, as in any run.
+
+    Args:
+        path: a checkpoint of ours.
+        student: receives encoder, decode head and, where both have one, projection head.
+
+    Raises:
+        InputError: if the file cannot be used or its network is another one.
+    """
+    content = read_checkpoint(path, key="start")
+    state = {
+        name.removeprefix("student."): value
+        for name, value in content["state_dict"].items()
+        if name.startswith("student.")
+    }
+    new = [name for name in student.state_dict() if name.startswith("projection.")]
+    spare = [name for name in state if name.startswith("projection.")]
+    if new and not spare:
+        print(f"start={path}: it has no projection head; this run's starts from scratch")
+        state |= {name: student.state_dict()[name] for name in new}
+    elif spare and not new:
+        print(f"start={path}: this run has no projection head; dropped {list_keys(spare)}")
+        state = {name: value for name, value in state.items() if name not in spare}
+    take_over(student, state, f"start={path}, of {_network_of(content['config'])},")
+
+
+def _network_of(plain: Config) -> str:
+    kinds = (plain["backbone"]["_target_"], plain["head"]["decode"]["_target_"])
+    encoder, head = (kind.rpartition(".")[2] for kind in kinds)
+    settings = ", ".join(
+        f"{key} {plain['backbone'][key]}"
+        for key in ("name", "depth", "variant", "width")
+        if key in plain["backbone"]
+    )
+    return f"{encoder} ({settings}) with {head}"
+
+
+def refuse_to_overwrite(path: Path) -> None:
+    """Refuse a name that is taken.
+
+    Raises:
+        InputError: if there is such a file or folder already.
+    """
+    if path.exists():
+        message = f"output={path} exists already; choose another name, nothing is overwritten"
+        raise InputError(message)
+
+
+def save(path: Path, task: SegmentationTask, plain: Config) -> None:
+    """Write a checkpoint that `load` and `start_from` take; it appears whole or not at all.
+
+    Raises:
+        InputError: if it cannot be written.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save({"config": plain, "state_dict": task.state_dict()}, partial)
+        partial.rename(path)
+    except (OSError, RuntimeError) as error:
+        partial.unlink(missing_ok=True)
+        message = f"output={path} cannot be written ({str(error).splitlines()[0]})"
+        raise InputError(message) from error

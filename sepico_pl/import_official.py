@@ -1,0 +1,17 @@
+"""Take an official checkpoint in: `import_official checkpoint=<file.pth> output=<file.ckpt>`."""
+
+from omegaconf import DictConfig
+
+from sepico_pl.cli import command
+
+
+@command("import_official")
+def main(config: DictConfig) -> None:
+    """Write a checkpoint of ours and account for every key of the official one."""
+    from sepico_pl.runner import import_official
+
+    import_official(config)
+
+
+if __name__ == "__main__":
+    main()
