@@ -1,4 +1,4 @@
-"""Size, cost and speed of every backbone x head that `conf` names, as the table of docs/networks.md.
+"""Size, cost and speed of every backbone x head that `conf` names: the table of docs/networks.md.
 
     python scripts/networks.py [--backbones NAME ...] [--heads NAME ...] [--output FILE]
 
@@ -46,9 +46,11 @@ class Clock(pl.Callback):
         self.seconds: list[float] = []
 
     def on_train_batch_start(self, *_: object) -> None:
+        """Note the time."""
         self.start = time.perf_counter()
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: object) -> None:
+        """Keep what has passed since."""
         if trainer.strategy.root_device.type == "cuda":
             torch.cuda.synchronize()
         self.seconds.append(time.perf_counter() - self.start)

@@ -95,6 +95,7 @@ def start_from(path: Path, student: Segmentor) -> None:
         print(f"start={path}: this run has no projection head; dropped {list_keys(spare)}")
         state = {name: value for name, value in state.items() if name not in spare}
     take_over(student, state, f"start={path}, of {_network_of(content['config'])},")
+    print(f"start={path}: the student has its weights; statistics and teacher begin anew")
 
 
 def _network_of(plain: Config) -> str:

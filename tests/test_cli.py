@@ -1,56 +1,11 @@
 """The real command lines, as a user types them, from a folder that is not the checkout."""
 
-import contextlib
-import importlib
-import io
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from hydra.core.global_hydra import GlobalHydra
-
-TINY = [
-    "dataset.size=[32,64]",
-    "dataset.train_length=6",
-    "dataset.val_length=2",
-    "data.crop_size=[32,32]",
-    "data.batch_size=2",
-    "trainer.max_steps=3",
-    "adapt.contrast_start=1",
-    "trainer.enable_progress_bar=false",
-]
-SOURCE_ONLY = [argument for argument in TINY if "contrast_start" not in argument]
-
-
-def call(monkeypatch: pytest.MonkeyPatch, folder: Path, module: str, *arguments: str) -> str:
-    """Run a command in this process (a start takes seconds); return its error, or ""."""
-    monkeypatch.chdir(folder)
-    monkeypatch.setattr(sys, "argv", [f"sepico_pl.{module}", *arguments])
-    stderr = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(stderr):
-            importlib.import_module(f"sepico_pl.{module}").main()
-    except SystemExit as ending:
-        printed = stderr.getvalue().strip()
-        return f"{printed}\n{ending.code}".strip() if isinstance(ending.code, str) else printed
-    finally:
-        GlobalHydra.instance().clear()
-    return ""
-
-
-def run(module: str, *arguments: str, cwd: Path, **environment: str):
-    return subprocess.run(
-        [sys.executable, "-m", f"sepico_pl.{module}", *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", **environment},
-        check=False,
-    )
+from command_line import SOURCE_ONLY, TINY, call, run
 
 
 @pytest.fixture(scope="module")
@@ -265,3 +220,15 @@ def test_camvid_trains_and_is_judged(
     assert call(monkeypatch, tmp_path, "train", *camvid) == ""
     assert call(monkeypatch, tmp_path, "evaluate", "checkpoint=run/last.ckpt") == ""
     assert "pedestrian" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("backbone", "head"), [("resnet101_v1c", "deeplabv2"), ("mit_b5", "daformer")]
+)
+def test_the_papers_networks_train(
+    backbone: str, head: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    chosen = [f"backbone={backbone}", f"head={head}", "contrast=distribution"]
+    steps = ["trainer.max_steps=2", "hydra.run.dir=run"]
+    assert call(monkeypatch, tmp_path, "train", *chosen, *TINY, *steps) == ""
+    assert 0 <= json.loads((tmp_path / "run" / "scores.json").read_text())["target"]["mIoU"] <= 100

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from sepico_pl.model.weights import adopt, is_classifier
+from sepico_pl.model.weights import adopt_file, is_classifier
 from sepico_pl.types import InputError
 
 Norm = Literal["batch", "group"]
@@ -100,7 +100,7 @@ class SmpEncoder(Encoder):
                 name, weights=pretrained, output_stride=output_stride
             )
         if file is not None:
-            adopt(network, file, _unneeded(name))
+            adopt_file(network, file, _unneeded(name))
         if norm == "group":
             replace_batch_norm(network)
         super().__init__(network)

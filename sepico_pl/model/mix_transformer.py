@@ -11,7 +11,7 @@ import segmentation_models_pytorch as smp
 from torch import Tensor
 
 from sepico_pl.model.encoder import Encoder, fetching, weights_source
-from sepico_pl.model.weights import adopt, take_over
+from sepico_pl.model.weights import adopt_file, take_over
 from sepico_pl.types import InputError
 
 WIDENING = (1, 2, 5, 8)
@@ -52,7 +52,7 @@ class MixTransformer(Encoder):
                 published = smp.encoders.get_encoder(f"mit_{variant}", weights=name)
             take_over(network, published.state_dict(), f"backbone.weights={name}")
         elif file is not None:
-            adopt(network, file)
+            adopt_file(network, file)
         super().__init__(network)
         self.measure()
 

@@ -16,7 +16,7 @@ from sepico_pl.model.encoder import (
     replace_batch_norm,
     weights_source,
 )
-from sepico_pl.model.weights import adopt, take_over
+from sepico_pl.model.weights import adopt, adopt_file
 from sepico_pl.types import InputError
 
 STRIDES = (1, 2, 1, 1)
@@ -160,7 +160,7 @@ class ResNetV1c(Encoder):
         if name is not None:
             _fetch(network, depth, name)
         elif file is not None:
-            adopt(network, file)
+            adopt_file(network, file)
         if norm == "group":
             replace_batch_norm(network)
         super().__init__(network)
@@ -182,6 +182,4 @@ def _fetch(network: nn.Module, depth: int, name: str) -> None:
     url = ZOO + FILES[depth]
     with fetching(f"ResNet-v1c-{depth} ({url})", name):
         content = load_state_dict_from_url(url, map_location="cpu", check_hash=True)
-    tensors = content.get("state_dict", content)
-    kept = {key: value for key, value in tensors.items() if not key.startswith("fc.")}
-    take_over(network, kept, url)
+    adopt(network, content.get("state_dict", content), f"backbone.weights={name} ({url})")

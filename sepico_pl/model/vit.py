@@ -11,7 +11,7 @@ from timm.layers.norm import LayerNorm2d
 from torch import Tensor, nn
 
 from sepico_pl.model.encoder import Encoder, fetching, weights_source
-from sepico_pl.model.weights import adopt
+from sepico_pl.model.weights import adopt_file
 from sepico_pl.types import InputError
 
 STAGES = 4
@@ -44,7 +44,7 @@ class PlainViT(Encoder):
                 drop_path_rate=drop_path,
             )
         if file is not None:
-            adopt(network, file, lambda key: key.startswith("head.") or key == "mask_token")
+            adopt_file(network, file, lambda key: key.startswith("head.") or key == "mask_token")
         super().__init__(network)
         self.divisor = _patch_side(network, name)
         depth, width = len(network.blocks), network.embed_dim

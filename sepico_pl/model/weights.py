@@ -51,7 +51,7 @@ def read_file(path: Path, key: str) -> Any:  # noqa: ANN401
         with safe_globals(NUMPY_SCALARS):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "Unsupported" in str(error):
+        if "GLOBAL" in str(error) or "instantiate" in str(error):  # torch's words for an object
             raise InputError(_refusal(path, key)) from error
         raise InputError(_broken(path, key, error)) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, SafetensorError) as error:
@@ -159,34 +159,46 @@ def is_classifier(name: str) -> bool:
     return re.match(r"(fc|head|classifier|last_linear)\.", name) is not None
 
 
-def adopt(
+def adopt_file(
     network: nn.Module, path: Path, unneeded: Callable[[str], bool] = is_classifier
-) -> list[str]:
-    """Load pretrained weights into an encoder's network.
+) -> None:
+    """Load the file of `backbone.weights` into an encoder's network; see `read_tensors`, `adopt`.
+
+    Raises:
+        InputError: if the file cannot be read or does not fit.
+    """
+    key = "backbone.weights"
+    adopt(network, read_tensors(path, key), f"{key}={path}", unneeded)
+
+
+def adopt(
+    network: nn.Module,
+    tensors: Tensors,
+    what: str,
+    unneeded: Callable[[str], bool] = is_classifier,
+) -> None:
+    """Load pretrained weights into an encoder's network, and print what became of them.
 
     Names are compared without the "model." of smp's wrapper and with "_" for "." (timm flattens the
     modules of a feature pyramid).
 
     Args:
         network: the encoder's network.
-        path: of `backbone.weights`; see `read_tensors`.
-        unneeded: whether a name in the file belongs to what an encoder has not.
-
-    Returns:
-        The names in the file that were dropped as unneeded.
+        tensors: by name.
+        what: the option and source they come from, for messages.
+        unneeded: whether a name belongs to what a classifier has and an encoder has not.
 
     Raises:
-        InputError: if the file cannot be read or does not fit.
+        InputError: if they do not fit.
     """
-    key = "backbone.weights"
-    tensors = read_tensors(path, key)
-    in_file = {_plain(name): name for name in tensors}
-    names = {own: in_file.get(_plain(own), own) for own in network.state_dict()}
+    found = {_plain(name): name for name in tensors}
+    names = {own: found.get(_plain(own), own) for own in network.state_dict()}
     needed = set(names.values())
     dropped = [name for name in tensors if name not in needed and unneeded(name)]
     kept = {name: value for name, value in tensors.items() if name not in dropped}
-    take_over(network, kept, f"{key}={path}", names)
-    return dropped
+    take_over(network, kept, what, names)
+    left = f"; dropped: {list_keys(dropped)} (a classifier's, not an encoder's)" if dropped else ""
+    print(f"{what}: {len(kept)} tensors loaded{left}")
 
 
 def _plain(name: str) -> str:
