@@ -45,10 +45,30 @@ def check_config(plain: Config) -> None:
             "choose contrast=none with it, or adapt=sepico"
         )
         raise InputError(message)
+    check_widths(plain)
     steps = plain["trainer"]["max_steps"]
     if not isinstance(steps, int) or steps <= 0:
         message = f"trainer.max_steps={steps} must be a positive integer"
         raise InputError(message)
+
+
+def check_widths(plain: Config) -> None:
+    """Refuse a network without channels.
+
+    Raises:
+        InputError: naming the width.
+    """
+    parts = {
+        "backbone": plain["backbone"],
+        "head.decode": plain["head"]["decode"],
+        "head.projection": plain["head"]["projection"],
+    }
+    for name, part in parts.items():
+        for key in ("width", "stem_width"):
+            value = part.get(key, 1)
+            if not isinstance(value, int) or value <= 0:
+                message = f"{name}.{key}={value} must be a positive integer"
+                raise InputError(message)
 
 
 def build(config: Config, **parts: object) -> Any:  # noqa: ANN401

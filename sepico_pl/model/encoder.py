@@ -153,16 +153,30 @@ def fetching(name: str, weights: str | None) -> Iterator[None]:
     except InputError:
         raise
     except (KeyError, RuntimeError, ValueError, TypeError, AssertionError, AttributeError) as error:
-        hint = "smp.encoders.get_encoder_names() lists the names; timm encoders are tu-<name>"
+        hint = (
+            "smp.encoders.get_encoder_names() lists the names, timm encoders are tu-<name>, and "
+            "plain vision transformers go with backbone=dinov2_small backbone.name=<timm's name>"
+        )
         message = f"backbone.name={name}, backbone.weights={weights}: {_first_line(error)}; {hint}"
         raise InputError(message) from error
     except OSError as error:
         message = (
-            f"backbone.weights={weights}: the weights of {name} could not be fetched "
-            f"({_first_line(error)}); connect to the network once, give a file, or set "
-            "backbone.weights=null"
+            f"backbone.weights={weights}: the weights of {name}{_published(name, weights)} could "
+            f"not be fetched ({_first_line(error)}); connect to the network once, give that file "
+            "as backbone.weights=<file>, or set backbone.weights=null"
         )
         raise InputError(message) from error
+
+
+def _published(name: str, weights: str | None) -> str:
+    """Say which file of the hub holds the weights, as far as smp and timm know."""
+    known = smp.encoders.encoders.get(name)
+    if known is not None:
+        repository = known["pretrained_settings"].get(weights, {}).get("repo_id")
+    else:
+        published = timm.get_pretrained_cfg(name.removeprefix(TIMM), allow_unregistered=True)
+        repository = getattr(published, "hf_hub_id", None)
+    return f" (model.safetensors of {repository} on the Hugging Face hub)" if repository else ""
 
 
 def _first_line(error: Exception) -> str:

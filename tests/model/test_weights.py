@@ -215,17 +215,26 @@ def test_weights_of_the_zoo_are_fetched_and_checked(
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
     assert_loaded(small_v1c("imagenet").network, donor)
     monkeypatch.setitem(resnet_v1c.FILES, 18, "absent-00000000.pth")
-    with pytest.raises(InputError, match=r"could not be fetched .* give a file, or set backbone"):
+    with pytest.raises(InputError, match=r"could not be fetched .*, or set backbone"):
         small_v1c("imagenet")
 
 
 @pytest.mark.parametrize(
-    "build",
+    ("build", "file"),
     [
-        lambda w: smp_encoder("resnet18", w),
-        lambda w: MixTransformer(variant="b0", width=32, drop_path=0.1, weights=w),
+        (lambda w: smp_encoder("resnet18", w), "smp-hub/resnet18.imagenet"),
+        (lambda w: smp_encoder(NAME, w), r"timm/resnet10t\.\w+"),
+        (
+            lambda w: MixTransformer(variant="b0", width=32, drop_path=0.1, weights=w),
+            "smp-hub/mit_b0.imagenet",
+        ),
+        (
+            lambda w: PlainViT(name="vit_small_patch14_dinov2", drop_path=0.1, weights=w),
+            r"timm/vit_small_patch14_dinov2\.\w+",
+        ),
     ],
 )
-def test_without_network_the_error_says_what_to_do(build) -> None:
-    with pytest.raises(InputError, match=r"backbone\.weights=imagenet.*give a file, or set"):
+def test_without_network_the_error_says_what_to_do(build, file: str) -> None:
+    said = rf"backbone\.weights=imagenet.*model\.safetensors of {file} .*, or set backbone"
+    with pytest.raises(InputError, match=said):
         build("imagenet")
