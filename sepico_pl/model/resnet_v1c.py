@@ -21,7 +21,7 @@ from sepico_pl.types import InputError
 
 STRIDES = (1, 2, 1, 1)
 DILATIONS = (1, 1, 2, 4)
-# mmcv's model zoo (Apache 2.0), converted there from a third party.
+# mmcv's model zoo; the weights were converted there from third parties.
 ZOO = "https://download.openmmlab.com/pretrain/third_party/"
 FILES = {
     18: "resnet18_v1c-b5776b93.pth",
