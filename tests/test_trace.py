@@ -13,6 +13,7 @@ from golden_fill import filled_like_official, load
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
+import sepico_pl.module
 from sepico_pl.adapt.pseudo_labels import IgnoredRows, teacher_vote
 from sepico_pl.augment.appearance import StrongAugmentation
 from sepico_pl.augment.balanced_crop import ClassBalancedCrop
@@ -22,7 +23,7 @@ from sepico_pl.model.aspp import DeepLabV2Head
 from sepico_pl.model.projection import ProjectionHead
 from sepico_pl.model.resnet_v1c import ResNetV1c
 from sepico_pl.model.segmentor import Segmentor
-from sepico_pl.module import SePiCo
+from sepico_pl.module import SePiCo, pixel_cross_entropy
 from sepico_pl.official import official_name, official_names
 
 STEPS = 5
@@ -62,6 +63,22 @@ class ObservedSePiCo(SePiCo):
     def setup(self, stage: str) -> None:
         self.observed = defaultdict(list)
 
+        self.student.register_forward_pre_hook(
+            lambda _, images: self.observed["mix_image"].append(images[0])
+        )
+
+    def source_loss(self, image: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        self.observe("src", image, label)
+        return super().source_loss(image, label)
+
+    def target_loss(self, image: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        self.observe("tgt", image, label)
+        return super().target_loss(image, label)
+
+    def observe(self, name: str, image: torch.Tensor, label: torch.Tensor) -> None:
+        self.observed[f"{name}_image"].append(image)
+        self.observed[f"{name}_label"].append((self.global_step, label))
+
     def log(self, name: str, value: torch.Tensor, **_: object) -> None:
         self.observed[name].append(float(value))
 
@@ -77,6 +94,18 @@ class ObservedSePiCo(SePiCo):
             for p in in_official_order(self.chance.record, self.student)
         ]
         self.observed["gradient"].append(norms)
+
+
+def watched(task: ObservedSePiCo):
+    """Let the mixed pass, the one with a weight per pixel, leave its label and weight."""
+
+    def cross_entropy(logits, label, weight=None):
+        if weight is not None:
+            task.observed["mix_label"].append((task.global_step, label))
+            task.observed["mix_weight"].append(weight)
+        return pixel_cross_entropy(logits, label, weight)
+
+    return cross_entropy
 
 
 def constant_sgd(student: torch.nn.Module, total_steps: int):
@@ -145,6 +174,8 @@ def replay(request: pytest.FixtureRequest, shared: Path):
         source = {"image": image.to(dtype), "label": label[:, 0]}
         batches.append({"source": source, "target": {"image": target.to(dtype)}})
     task = build(record, fill).to(dtype)
+    patch = pytest.MonkeyPatch()
+    patch.setattr(sepico_pl.module, "pixel_cross_entropy", watched(task))
     trainer = pl.Trainer(
         max_steps=STEPS,
         accelerator="cpu",
@@ -155,6 +186,7 @@ def replay(request: pytest.FixtureRequest, shared: Path):
         enable_model_summary=False,
     )
     trainer.fit(task, DataLoader(batches, batch_size=None))
+    patch.undo()
     numbers = np.load(folder / "trace_dlv2_distribution.npz")
     expected = {
         key.removeprefix(request.param + "_"): numbers[key]
@@ -177,6 +209,33 @@ def test_losses(replay) -> None:
         assert len(task.observed[f"train/{name}"]) == len(expected)
         for ours, (theirs, error) in zip(task.observed[f"train/{name}"], expected, strict=True):
             assert ours == pytest.approx(theirs, rel=error)
+
+
+@pytest.mark.parametrize("name", ["src", "tgt", "mix"])
+def test_images_and_label_maps(replay, name: str) -> None:
+    task, expected, _, errors = replay
+    observed = list(
+        zip(task.observed[f"{name}_label"], task.observed[f"{name}_image"], strict=True)
+    )
+    steps = [step for step in range(STEPS) if f"it{step}_{name}_label" in expected]
+    assert [step for (step, _), _ in observed] == steps
+    for (step, label), image in observed:
+        theirs = torch.from_numpy(expected[f"it{step}_{name}_label"])[:, 0].long()
+        flipped = (label != theirs).double().mean().item()
+        assert flipped <= (0 if errors[step] < 1e-4 else errors[step])
+        statistics = [image.double().mean().item(), image.double().std().item()]
+        np.testing.assert_allclose(
+            statistics, expected[f"it{step}_{name}_imgstat"], rtol=1e-5, atol=1e-6
+        )
+
+
+def test_mixing_weights(replay) -> None:
+    task, expected, _, errors = replay
+    assert len(task.observed["mix_weight"]) == STEPS
+    for step, ours in enumerate(task.observed["mix_weight"]):
+        theirs = expected[f"it{step}_mix_weight"]
+        np.testing.assert_allclose(ours, theirs, rtol=errors[step], atol=max(errors[step], 1e-7))
+        assert set(np.unique(theirs)) > {0.0, 1.0}
 
 
 def test_gradient_norms_of_every_parameter(replay) -> None:
