@@ -18,19 +18,39 @@ from sepico_pl.augment.chance import Chance
 from sepico_pl.callbacks import SelfSufficientCheckpoint, StopOnNonFinite
 from sepico_pl.contrast.modes import MultiStageContrast
 from sepico_pl.data.datamodule import AdaptationData
+from sepico_pl.data.ledger import Ledger
 from sepico_pl.model.segmentor import Segmentor
 from sepico_pl.task import SegmentationTask
 from sepico_pl.types import DomainPair, InputError
 
 Config = dict[str, Any]
 
+DATA_PATHS = ("root", "_images", "_labels", "listed")
+
 
 def plain_config(config: DictConfig) -> Config:
-    """Resolve the configuration into plain types, with an absolute data root."""
+    """Resolve the configuration into plain types, with absolute data folders."""
     plain = cast(Config, OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
-    if "root" in plain["dataset"]:
-        plain["dataset"]["root"] = str(Path(plain["dataset"]["root"]).expanduser().absolute())
+    if "dataset" in plain:
+        plain["dataset"] = _with_absolute_paths(plain["dataset"])
     return plain
+
+
+def _with_absolute_paths(node: Config) -> Config:
+    result: Config = {}
+    for key, value in node.items():
+        if isinstance(value, dict):
+            result[key] = _with_absolute_paths(value)
+        elif isinstance(value, str) and value and key.endswith(DATA_PATHS):
+            result[key] = str(Path(value).expanduser().absolute())
+        else:
+            result[key] = value
+    return result
+
+
+def ledger_of(plain: Config) -> Ledger:
+    """Open the list of files that were checked before."""
+    return Ledger(None if plain["checked"] is None else Path(plain["checked"]).absolute())
 
 
 def check_config(plain: Config) -> None:
@@ -110,7 +130,7 @@ def build_task(plain: Config, pair: DomainPair) -> SegmentationTask:
     task: SegmentationTask = build(
         plain["adapt"],
         student=Segmentor(encoder, head, projection),
-        class_names=classes.names,
+        classes=classes,
         optimizer=build(plain["optim"]),
         chance=Chance(plain["seed"]),
         **extra,

@@ -46,6 +46,12 @@ def load(path: Path, dataset_root: str | None = None) -> tuple[AdaptationData, S
     checkpoint = read_checkpoint(path)
     plain = checkpoint["config"]
     if dataset_root is not None:
+        if "root" not in plain["dataset"]:
+            message = (
+                f"dataset_root={dataset_root}: this checkpoint's data set has several folders or "
+                "none; choose a benchmark by target=<name> paths.<name>=<folder>"
+            )
+            raise InputError(message)
         plain["dataset"]["root"] = dataset_root
     data = build_data(plain)
     task = build_task(without_downloads(plain), data.pair)

@@ -8,7 +8,7 @@ from sepico_pl.cli import command
 @command("evaluate")
 def main(config: DictConfig) -> None:
     """Print the per-class table of source and target validation, and write it as JSON."""
-    from sepico_pl.runner import evaluate
+    from sepico_pl.judging import evaluate
 
     evaluate(config)
 

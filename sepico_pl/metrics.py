@@ -3,6 +3,8 @@
 Shapes: C classes, H, W label size.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
@@ -25,6 +27,11 @@ def iou_per_class(matrix: Tensor) -> Tensor:
     return both / (matrix.sum(dim=0) + matrix.sum(dim=1) - both)
 
 
-def mean_iou(matrix: Tensor) -> float:
-    """Return the mean IoU in [0, 1] over the classes that occur."""
-    return float(torch.nanmean(iou_per_class(matrix)))
+def mean_iou(matrix: Tensor, classes: Sequence[int] | None = None) -> float:
+    """Return the mean IoU in [0, 1] over those of `classes` that occur; None for all classes.
+
+    The matrix is over all classes: a pixel of a class within that is predicted as one without
+    counts as missed.
+    """
+    per_class = iou_per_class(matrix)
+    return float(torch.nanmean(per_class if classes is None else per_class[list(classes)]))

@@ -19,22 +19,42 @@ from sepico_pl.augment.class_mix import class_mask, paste
 from sepico_pl.contrast.modes import MultiStageContrast
 from sepico_pl.model.segmentor import Segmentor
 from sepico_pl.task import BatchNormPolicy, OptimizerFactory, SegmentationTask
-from sepico_pl.types import IGNORE_INDEX, AdaptationBatch, SourceBatch, TargetBatch
+from sepico_pl.types import (
+    IGNORE_INDEX,
+    AdaptationBatch,
+    ClassSet,
+    InputError,
+    SourceBatch,
+    TargetBatch,
+)
 
 
-def pixel_cross_entropy(logits: Tensor, label: Tensor, weight: Tensor | None = None) -> Tensor:
+def pixel_cross_entropy(
+    logits: Tensor,
+    label: Tensor,
+    weight: Tensor | None = None,
+    class_weights: Tensor | None = None,
+) -> Tensor:
     """Average the cross-entropy over all pixels; those to ignore count with a loss of 0.
 
     Args:
         logits: (B, C, H, W).
         label: (B, H, W) int64, 255 ignored.
         weight: (B, H, W) per pixel, or None for 1.
+        class_weights: (C,) factors of the loss of pixels of each class, or None for 1; the mean
+            does not divide by them.
 
     Returns:
         A scalar, at least float32.
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    loss = F.cross_entropy(logits, label, ignore_index=IGNORE_INDEX, reduction="none")
+    loss = F.cross_entropy(
+        logits,
+        label,
+        weight=None if class_weights is None else class_weights.to(logits),
+        ignore_index=IGNORE_INDEX,
+        reduction="none",
+    )
     return (loss if weight is None else loss * weight).mean()
 
 
@@ -43,36 +63,56 @@ class SourceOnly(SegmentationTask):
 
     Args:
         student: see `SegmentationTask`, as the three that follow.
-        class_names: of the C classes.
+        classes: their names and subsets.
         optimizer: builds optimizer and schedule.
         batch_norm: policy at evaluation; "target" makes this AdaBN (Li et al. 2016).
         strong: appearance augmentation.
         chance: the random decisions.
+        class_weights: (C,) weights of the classes in the cross-entropy; None for none.
     """
+
+    class_weights: Tensor | None
 
     def __init__(
         self,
         *,
         student: Segmentor,
-        class_names: tuple[str, ...],
+        classes: ClassSet,
         optimizer: OptimizerFactory,
         batch_norm: BatchNormPolicy,
         strong: StrongAugmentation,
         chance: Chance,
+        class_weights: Tensor | None = None,
     ) -> None:
         """Join the parts."""
         super().__init__(
-            student=student, class_names=class_names, optimizer=optimizer, batch_norm=batch_norm
+            student=student, classes=classes, optimizer=optimizer, batch_norm=batch_norm
         )
         self.strong = strong
         self.chance = chance
+        self.register_buffer("class_weights", class_weights, persistent=False)
 
     def losses(self, batch: AdaptationBatch) -> Iterator[tuple[str, Tensor]]:
         """Yield the source's cross-entropy."""
         self.chance.start(self.global_step, self.global_rank)
         source = batch["source"]
         image = self.strong(source["image"], self.strong.draw(self.chance), self.chance)
-        yield "source", pixel_cross_entropy(self.student(image), source["label"])
+        yield "source", self.cross_entropy(self.student(image), source["label"])
+
+    def cross_entropy(self, logits: Tensor, label: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Average the class-weighted cross-entropy over all pixels (see `pixel_cross_entropy`).
+
+        Raises:
+            InputError: for class weights of another number of classes.
+        """
+        weights = self.class_weights
+        if weights is not None and len(weights) != logits.shape[1]:
+            message = (
+                f"class_weights: {len(weights)} weights for {logits.shape[1]} classes; choose "
+                "class_weights=null, or data of Cityscapes' classes"
+            )
+            raise InputError(message)
+        return pixel_cross_entropy(logits, label, weight, weights)
 
 
 class SePiCo(SourceOnly):
@@ -80,11 +120,12 @@ class SePiCo(SourceOnly):
 
     Args:
         student: see `SegmentationTask`, as the three that follow.
-        class_names: of the C classes.
+        classes: their names and subsets.
         optimizer: builds optimizer and schedule.
         batch_norm: policy at evaluation.
         strong: appearance augmentation.
         chance: the random decisions.
+        class_weights: (C,) weights of the classes in the cross-entropy; None for none.
         contrast: the pixel contrast; None for self-training without one.
         vote: how the teacher labels a target batch.
         crop: class-balanced crop of the target.
@@ -98,11 +139,12 @@ class SePiCo(SourceOnly):
         self,
         *,
         student: Segmentor,
-        class_names: tuple[str, ...],
+        classes: ClassSet,
         optimizer: OptimizerFactory,
         batch_norm: BatchNormPolicy,
         strong: StrongAugmentation,
         chance: Chance,
+        class_weights: Tensor | None = None,
         contrast: MultiStageContrast | None = None,
         vote: Vote,
         crop: ClassBalancedCrop,
@@ -114,11 +156,12 @@ class SePiCo(SourceOnly):
         """Join the parts; the teacher starts as a copy of the student."""
         super().__init__(
             student=student,
-            class_names=class_names,
+            classes=classes,
             optimizer=optimizer,
             batch_norm=batch_norm,
             strong=strong,
             chance=chance,
+            class_weights=class_weights,
         )
         self.teacher = Teacher(student, teacher_decay)
         self.contrast = contrast
@@ -160,7 +203,7 @@ class SePiCo(SourceOnly):
         mixed = self.strong(mixed, draw, self.chance)
         mixed_label = paste(mask, source["label"], pseudo.label)
         mixed_weight = paste(mask, torch.ones_like(weight), weight)
-        yield "mixed", pixel_cross_entropy(self.student(mixed), mixed_label, mixed_weight)
+        yield "mixed", self.cross_entropy(self.student(mixed), mixed_label, mixed_weight)
 
         # 6. Target pixels are drawn to the concept of their pseudo-label.
         if self.contrasts():
@@ -202,7 +245,7 @@ class SePiCo(SourceOnly):
     def source_loss(self, image: Tensor, label: Tensor) -> Tensor:
         """Cross-entropy of source pixels, and their contrast once it counts."""
         stages = self.student.encode(image)
-        loss = pixel_cross_entropy(self.student.decode(stages, image.shape[-2:]), label)
+        loss = self.cross_entropy(self.student.decode(stages, image.shape[-2:]), label)
         if self.contrasts():
             return loss + self.contrast_loss("source", self.student.embed(stages), label)
         return loss + self.untouched()

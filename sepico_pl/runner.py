@@ -1,7 +1,5 @@
-"""What the commands do."""
+"""What the commands do that make a checkpoint."""
 
-import logging
-import warnings
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -16,14 +14,16 @@ from sepico_pl.assembly import (
     build_task,
     build_trainer,
     check_config,
+    ledger_of,
     plain_config,
     without_downloads,
 )
-from sepico_pl.checkpoints import evaluated_network, load, refuse_to_overwrite, save, start_from
+from sepico_pl.checkpoints import refuse_to_overwrite, save, start_from
 from sepico_pl.data.datamodule import AdaptationData
+from sepico_pl.judging import batch_norm_name, be_quiet, judge
 from sepico_pl.official import OfficialCheckpoint, account, read_official
 from sepico_pl.tables import print_scores, write_json
-from sepico_pl.task import DOMAINS, SegmentationTask, batch_norm_policy
+from sepico_pl.task import SegmentationTask
 from sepico_pl.types import InputError
 
 
@@ -38,10 +38,16 @@ def train(config: DictConfig) -> dict[str, float]:
     check_config(plain)
     pl.seed_everything(plain["seed"], workers=True, verbose=False)
     data = build_data(plain)
+    ledger = ledger_of(plain)
+    data.check_training(ledger)
+    data.check_judging(ledger)
     task = build_student_task(plain, data)
     be_quiet()
     trainer = build_trainer(plain, folder)
     trainer.fit(task, datamodule=data)
+    if not data.domains:
+        print(f"no labelled target images to judge on\nrun folder: {folder}")
+        return {}
     scores = judge(trainer, task, data)["target"]
     title = f"target validation of the student, {batch_norm_name(task)}"
     print_scores(title, task.class_names, {plain["name"]: scores})
@@ -99,58 +105,3 @@ def compose_for(official: OfficialCheckpoint) -> Config:
         chosen.append("adapt=none" if official.teacher is None else "adapt=self_training")
     chosen = [override for override in chosen if override.split("=")[0] not in keys]
     return plain_config(compose("import_official", [*chosen, *typed]))
-
-
-def evaluate(config: DictConfig) -> dict[str, dict[str, float]]:
-    """Judge a checkpoint on target and source validation; print and write the scores.
-
-    Returns:
-        Scores in percent by domain, then by "mIoU" and "IoU/<class>".
-    """
-    path = Path(config.checkpoint)
-    data, task = load(path, config.dataset_root)
-    data.judge_both_domains()
-    task.batch_norm = batch_norm_policy(config.batch_norm or task.batch_norm, key="batch_norm")
-    task.student = evaluated_network(task, config.network)
-    be_quiet()
-    trainer = pl.Trainer(accelerator=config.accelerator, devices=1, logger=False)
-    scores = judge(trainer, task, data)
-    title = f"{path}: {config.network}, {batch_norm_name(task)}"
-    print_scores(
-        title, task.class_names, {f"{domain} validation": scores[domain] for domain in DOMAINS}
-    )
-    output = Path(config.output or path.with_suffix(".scores.json"))
-    write_json(output, {"network": config.network, "batch_norm": task.batch_norm, **scores})
-    print(f"written: {output}")
-    return scores
-
-
-def judge(
-    trainer: pl.Trainer, task: SegmentationTask, data: AdaptationData
-) -> dict[str, dict[str, float]]:
-    """Run validation and return its scores in percent by domain."""
-    trainer.validate(task, datamodule=data, verbose=False)
-    scores: dict[str, dict[str, float]] = {}
-    for key, value in trainer.callback_metrics.items():
-        stage, _, rest = key.partition("/")
-        if stage == "val":
-            domain, _, name = rest.partition("/")
-            scores.setdefault(domain, {})[name] = float(value)
-    return scores
-
-
-def batch_norm_name(task: SegmentationTask) -> str:
-    """Name the batch-norm policy of an evaluation."""
-    return f"batch norm: {task.batch_norm} statistics"
-
-
-def be_quiet() -> None:
-    """Keep Lightning's remarks on what is meant to be so off the screen."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    for remark in (
-        ".*does not have many workers.*",
-        ".*exists and is not empty.*",
-        ".*module\\(s\\) in eval mode at the start of training.*",
-        ".*isinstance\\(treespec, LeafSpec\\).*",
-    ):
-        warnings.filterwarnings("ignore", message=remark)

@@ -16,8 +16,8 @@ def print_scores(title: str, class_names: Sequence[str], columns: Mapping[str, S
     Args:
         title: above the table.
         class_names: the rows.
-        columns: scores by heading, with the keys "mIoU" and "IoU/<class>"; a dash where a class is
-            absent.
+        columns: scores by heading, with the keys "mIoU", "mIoU<n>" and "IoU/<class>"; a
+            dash where a class is absent.
     """
     table = Table()
     table.add_column("class")
@@ -26,9 +26,19 @@ def print_scores(title: str, class_names: Sequence[str], columns: Mapping[str, S
     for name in class_names:
         table.add_row(name, *(_cell(scores.get(f"IoU/{name}")) for scores in columns.values()))
     table.add_section()
-    table.add_row("mIoU", *(_cell(scores["mIoU"]) for scores in columns.values()), style="bold")
+    for name in _means(columns):
+        heading = name if name == "mIoU" else f"mIoU of {name.removeprefix('mIoU')} classes"
+        cells = (_cell(scores.get(name)) for scores in columns.values())
+        table.add_row(heading, *cells, style="bold")
     print(f"\n{title}")
     Console(width=24 + 30 * len(columns)).print(table)
+
+
+def _means(columns: Mapping[str, Scores]) -> list[str]:
+    """Return the means to show: those of named subsets, or the plain one where there are none."""
+    names = dict.fromkeys(name for scores in columns.values() for name in scores)
+    subsets = [name for name in names if name.startswith("mIoU") and name != "mIoU"]
+    return subsets or ["mIoU"]
 
 
 def _cell(score: float | None) -> str:

@@ -16,14 +16,13 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from sepico_pl.adapt.batch_norm import target_statistics
 from sepico_pl.metrics import confusion_matrix, iou_per_class, mean_iou
-from sepico_pl.model.heads import resize
+from sepico_pl.model.inference import Inference
 from sepico_pl.model.segmentor import Segmentor
-from sepico_pl.types import AdaptationBatch, EvaluationBatch, InputError
+from sepico_pl.types import AdaptationBatch, ClassSet, EvaluationBatch, InputError
 
 BatchNormPolicy = Literal["running", "target"]
 OptimizerFactory = Callable[[nn.Module, int], tuple[Optimizer, LRScheduler]]
 
-TARGET = 0
 DOMAINS = ("target", "source")
 
 
@@ -44,7 +43,7 @@ class SegmentationTask(pl.LightningModule, ABC):
 
     Args:
         student: the network that is trained and evaluated.
-        class_names: of the C classes.
+        classes: their names, and the subsets that are judged too.
         optimizer: builds optimizer and schedule for the student and a number of steps.
         batch_norm: statistics the student's batch norm uses when it is evaluated: its "running"
             ones, mixed from all its training passes (the official policy), or those of unlabelled
@@ -55,7 +54,7 @@ class SegmentationTask(pl.LightningModule, ABC):
         self,
         *,
         student: Segmentor,
-        class_names: tuple[str, ...],
+        classes: ClassSet,
         optimizer: OptimizerFactory,
         batch_norm: BatchNormPolicy,
     ) -> None:
@@ -63,11 +62,13 @@ class SegmentationTask(pl.LightningModule, ABC):
         super().__init__()
         self.automatic_optimization = False
         self.student = student
-        self.class_names = class_names
+        self.class_names = classes.names
+        self.class_subsets = classes.subsets
+        self.inference = Inference()
         self.build_optimizer = optimizer
         self.batch_norm = batch_norm_policy(batch_norm, key="adapt.batch_norm")
-        self.target_matrix = confusion_matrix(len(class_names))
-        self.source_matrix = confusion_matrix(len(class_names))
+        self.target_matrix = confusion_matrix(len(classes))
+        self.source_matrix = confusion_matrix(len(classes))
 
     @abstractmethod
     def losses(self, batch: AdaptationBatch) -> Iterator[tuple[str, Tensor]]:
@@ -115,14 +116,14 @@ class SegmentationTask(pl.LightningModule, ABC):
         self._judging.__enter__()
 
     def validation_step(
-        self, batch: EvaluationBatch, batch_idx: int, dataloader_idx: int = TARGET
+        self, batch: EvaluationBatch, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Predict, bring the logits to the label's full size and count into the domain's matrix."""
         label = batch["label"]
-        logits = self.student(batch["image"]).float()
-        prediction = resize(logits, label.shape[-2:]).argmax(dim=1)
-        matrix = self.target_matrix if dataloader_idx == TARGET else self.source_matrix
-        matrix.update(prediction, label)
+        scores = self.inference(self.student, batch["image"], label.shape[-2:])
+        domain = self.trainer.datamodule.domains[dataloader_idx]  # type: ignore[attr-defined]
+        matrix = self.target_matrix if domain == "target" else self.source_matrix
+        matrix.update(scores.argmax(dim=1), label)
 
     def on_validation_epoch_end(self) -> None:
         """Log mIoU and IoU per class in percent, of the domains that were judged."""
@@ -134,7 +135,10 @@ class SegmentationTask(pl.LightningModule, ABC):
                 )
 
     def scores(self) -> dict[str, dict[str, float]]:
-        """Return mIoU and IoU per class that occurs, in percent, and count anew."""
+        """Return mIoU, that of each subset, and IoU per class that occurs, in percent.
+
+        Counting begins anew.
+        """
         result = {}
         for domain, matrix in zip(DOMAINS, (self.target_matrix, self.source_matrix), strict=True):
             if not matrix.update_called:
@@ -143,5 +147,6 @@ class SegmentationTask(pl.LightningModule, ABC):
             matrix.reset()
             per_class = zip(self.class_names, iou_per_class(counts).tolist(), strict=True)
             present = {f"IoU/{name}": 100 * iou for name, iou in per_class if iou == iou}
-            result[domain] = {"mIoU": 100 * mean_iou(counts), **present}
+            means = {name: 100 * mean_iou(counts, ids) for name, ids in self.class_subsets.items()}
+            result[domain] = {"mIoU": 100 * mean_iou(counts), **means, **present}
         return result

@@ -4,9 +4,9 @@ Shapes: B batch, C classes, H and W image height and width, h and w the same at 
 resolution.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol, TypedDict, runtime_checkable
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NotRequired, Protocol, TypedDict, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,9 +32,13 @@ class SourceBatch(TypedDict):
 
 
 class TargetBatch(TypedDict):
-    """Unlabelled, uncropped target images: image (B, 3, H, W) float, ImageNet-normalised."""
+    """Unlabelled, uncropped target images: image (B, 3, H, W) float, ImageNet-normalised.
+
+    A night image may come with a reference (B, 3, H, W), the same place by day.
+    """
 
     image: Tensor
+    reference: NotRequired[Tensor]
 
 
 class AdaptationBatch(TypedDict):
@@ -53,10 +57,15 @@ class EvaluationBatch(TypedDict):
 
 @dataclass(frozen=True)
 class ClassSet:
-    """Class names in the order of their ids, each with its RGB colour (0..255)."""
+    """Class names in the order of their ids, each with its RGB colour (0..255).
+
+    Attributes:
+        subsets: class ids by the name of the mean IoU over them, where several are in use.
+    """
 
     names: tuple[str, ...]
     palette: tuple[Colour, ...]
+    subsets: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of classes C."""
@@ -70,6 +79,19 @@ class UnlabelledImages(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> ByteArray: ...
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Return height and width of item `index`, without decoding it."""
+        ...
+
+
+@runtime_checkable
+class ReferencedImages(UnlabelledImages, Protocol):
+    """Unlabelled images, each with a reference (H, W, 3) uint8 of the same place by day."""
+
+    def reference(self, index: int) -> ByteArray:
+        """Return the reference of item `index`."""
+        ...
 
 
 @runtime_checkable
@@ -91,13 +113,16 @@ class LabelledImages(Protocol):
 
 @dataclass(frozen=True)
 class DomainPair:
-    """A source and a target domain: all the data one experiment needs."""
+    """A source and a target domain: all the data one experiment needs.
+
+    A validation set is None where there is none. Files are looked for when they are first needed.
+    """
 
     classes: ClassSet
     source_train: LabelledImages
     target_train: UnlabelledImages
-    source_val: LabelledImages
-    target_val: LabelledImages
+    source_val: LabelledImages | None
+    target_val: LabelledImages | None
 
 
 Size = Sequence[int]

@@ -13,7 +13,7 @@ FOUNDATION = {"", "types"}  # "" is the package itself: __init__.py
 ROOMS = {"data", "augment", "model", "contrast", "adapt", "metrics"}
 MODULES = {"task", "module"}
 SURROUNDINGS = {"optim", "loggers", "tables", "cli"}
-PROGRAMS = {"train", "evaluate", "import_official"}
+PROGRAMS = {"train", "evaluate", "import_official", "prepare", "predict", "submit"}
 
 MAY_IMPORT = {
     "": set(),
@@ -26,12 +26,14 @@ MAY_IMPORT = {
     "architecture": FOUNDATION | {"model"},
     "assembly": FOUNDATION | ROOMS | MODULES | SURROUNDINGS | {"callbacks"},
     "checkpoints": FOUNDATION | ROOMS | MODULES | {"assembly"},
+    "judging": FOUNDATION | ROOMS | MODULES | SURROUNDINGS | {"assembly", "checkpoints"},
+    "preparing": FOUNDATION | {"data", "assembly", "tables"},
     "runner": FOUNDATION
     | ROOMS
     | MODULES
     | SURROUNDINGS
-    | {"official", "architecture", "assembly", "checkpoints"},
-    **dict.fromkeys(PROGRAMS, FOUNDATION | {"runner", "cli"}),
+    | {"official", "architecture", "assembly", "checkpoints", "judging"},
+    **dict.fromkeys(PROGRAMS, FOUNDATION | {"runner", "judging", "preparing", "cli"}),
 }
 FORBIDDEN_OUTSIDERS = {"contrast": {"pytorch_lightning", "lightning", "hydra", "omegaconf"}}
 

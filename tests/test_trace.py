@@ -19,6 +19,7 @@ from sepico_pl.augment.appearance import StrongAugmentation
 from sepico_pl.augment.balanced_crop import ClassBalancedCrop
 from sepico_pl.augment.chance import Chance
 from sepico_pl.contrast.modes import DistributionContrast, MultiStageContrast
+from sepico_pl.data.classes import CITYSCAPES
 from sepico_pl.model.aspp import DeepLabV2Head
 from sepico_pl.model.projection import ProjectionHead
 from sepico_pl.model.resnet_v1c import ResNetV1c
@@ -99,7 +100,8 @@ class ObservedSePiCo(SePiCo):
 def watched(task: ObservedSePiCo):
     """Let the mixed pass, the one with a weight per pixel, leave its label and weight."""
 
-    def cross_entropy(logits, label, weight=None):
+    def cross_entropy(logits, label, weight=None, class_weights=None):
+        assert class_weights is None
         if weight is not None:
             task.observed["mix_label"].append((task.global_step, label))
             task.observed["mix_weight"].append(weight)
@@ -130,7 +132,7 @@ def build(record: dict, fill: ModuleType) -> ObservedSePiCo:
     )
     task = ObservedSePiCo(
         student=student,
-        class_names=tuple(str(index) for index in range(19)),
+        classes=CITYSCAPES,
         optimizer=constant_sgd,
         batch_norm="running",
         strong=StrongAugmentation(

@@ -20,6 +20,7 @@ from sepico_pl.model.projection import ProjectionHead
 from sepico_pl.model.segmentor import Segmentor
 from sepico_pl.module import SePiCo
 from sepico_pl.optim import AdamWPoly
+from sepico_pl.types import ClassSet
 
 CLASSES = 4
 MODES = {"prototype": PrototypeContrast, "bank": BankContrast, "distribution": DistributionContrast}
@@ -66,7 +67,7 @@ def parts(network: Segmentor, seed: int = 0) -> dict:
     )
     return {
         "student": network,
-        "class_names": tuple("abcd"),
+        "classes": ClassSet(tuple("abcd"), ((0, 0, 0),) * 4),
         "optimizer": optimizer,
         "batch_norm": "running",
         "strong": STRONG,
@@ -114,6 +115,8 @@ def batches(count: int = 4) -> list[dict]:
 
 class Data(pl.LightningDataModule):
     """Training batches, with one image of each domain to judge after every step."""
+
+    domains = ("target", "source")
 
     def __len__(self) -> int:
         return len(batches())

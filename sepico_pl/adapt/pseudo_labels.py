@@ -89,6 +89,7 @@ class IgnoredRows:
 # Classes whose place barely shifts between a night image and its day reference: train ids 0-4 and
 # 8-10.
 STATIC_CLASSES = (0, 1, 2, 3, 4, 8, 9, 10)
+VOTING_CLASSES = 19
 
 
 def blend_day_night(
@@ -119,3 +120,53 @@ def blend_day_night(
     weight = torch.where(day > confident, day_share, 1 - day_share).to(night.dtype)
     vote = torch.where(static[:, None, None], weight * day + (1 - weight) * night, night)
     return vote if class_weights is None else vote * class_weights[:, None, None]
+
+
+class DayNightVote:
+    """Labels a night image with the help of its day reference (see `blend_day_night`).
+
+    Args:
+        day_share: w of the static classes where the day is confident, in [0, 1].
+        confident: day probability above which the day leads, in [0, 1].
+        class_weights: (C,) factors of the vote; None for none.
+    """
+
+    def __init__(
+        self, *, day_share: float, confident: float, class_weights: Tensor | None = None
+    ) -> None:
+        """Remember how to vote.
+
+        Raises:
+            InputError: for a share or probability outside [0, 1].
+        """
+        for key, value in (("day_share", day_share), ("confident", confident)):
+            if not 0 <= value <= 1:
+                message = f"vote.{key}={value} must lie in [0, 1]"
+                raise InputError(message)
+        self.day_share, self.confident = day_share, confident
+        self.class_weights = class_weights
+
+    def __call__(self, teacher: Classifier, target: TargetBatch) -> Tensor:
+        """Return class scores (B, C, H, W) of a target batch.
+
+        Raises:
+            InputError: if the batch has no references, or the classes are not Cityscapes' 19.
+        """
+        if "reference" not in target:
+            message = (
+                "vote=day_night: the target has no day references; choose a target that has "
+                "(dark_zurich, or acdc with dataset.target.references=true), or vote=teacher"
+            )
+            raise InputError(message)
+        night, day = teacher(target["image"]), teacher(target["reference"])
+        if night.shape[1] != VOTING_CLASSES:
+            message = f"vote=day_night knows Cityscapes' 19 classes, here are {night.shape[1]}"
+            raise InputError(message)
+        weights = self.class_weights
+        return blend_day_night(
+            night,
+            day,
+            None if weights is None else weights.to(night),
+            day_share=self.day_share,
+            confident=self.confident,
+        )

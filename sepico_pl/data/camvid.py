@@ -5,19 +5,21 @@ time.
 """
 
 import os
+from functools import partial
 from pathlib import Path
 
 from sepico_pl.data.classes import CAMVID
-from sepico_pl.data.datasets import ImageFolder, SegmentationFolder, listed_images, listed_pairs
+from sepico_pl.data.datasets import ImageFolder, SegmentationFolder
+from sepico_pl.data.labels import IdLabels
+from sepico_pl.data.listing import listed_images, listed_pairs
 from sepico_pl.types import DomainPair, InputError
 
 
 def camvid(root: str) -> DomainPair:
-    """Find source_day, target_dusk and target_dusk_val below `root`, and check every file.
+    """Find source_day, target_dusk and target_dusk_val below `root`.
 
     Raises:
-        InputError: for a root that is not set, a missing folder, list, image or label, or a file
-            that cannot be used.
+        InputError: for a root that is not set, or a missing folder.
     """
     if not root:
         message = "dataset.root is not set; give the CamVid day-dusk folder: dataset.root=<folder>"
@@ -31,13 +33,15 @@ def camvid(root: str) -> DomainPair:
             )
             raise InputError(message)
 
+    code = IdLabels({c: c for c in range(len(CAMVID))})
+
     def labelled(part: str, split: str) -> SegmentationFolder:
-        return SegmentationFolder(listed_pairs(folder / part, split), len(CAMVID))
+        return SegmentationFolder(partial(listed_pairs, folder / part, split), code, len(CAMVID))
 
     return DomainPair(
         classes=CAMVID,
         source_train=labelled("source_day", "train"),
-        target_train=ImageFolder(listed_images(folder / "target_dusk", "train")),
+        target_train=ImageFolder(partial(listed_images, folder / "target_dusk", "train")),
         source_val=labelled("source_day", "val"),
         target_val=labelled("target_dusk_val", "val"),
     )

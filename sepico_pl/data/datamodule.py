@@ -8,10 +8,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from sepico_pl.data.geometry import RandomCropFlip, check_crop_fits, fit, to_tensor
+from sepico_pl.data.datasets import ImageFolder, SegmentationFolder
+from sepico_pl.data.geometry import RandomCropFlip, check_crop_fits
+from sepico_pl.data.ledger import Ledger
 from sepico_pl.data.rare_classes import RareClassSampling, count_classes
 from sepico_pl.data.streams import EvaluationSet, Positions, SourceStream, TargetStream
-from sepico_pl.types import DomainPair, InputError, LabelledImages, Size
+from sepico_pl.types import DomainPair, InputError, LabelledImages, Size, UnlabelledImages
+
+PAPER_CROP_PIXELS = 640 * 640
 
 
 class AdaptationData(pl.LightningDataModule):
@@ -25,7 +29,8 @@ class AdaptationData(pl.LightningDataModule):
         crop_tries: how often a source crop is drawn again.
         largest_share: a source crop with a class of this share or more is drawn again.
         rare_class_temperature: T of rare class sampling; null to draw source images uniformly.
-        rare_class_pixels: pixels of a rare class that an image must exceed.
+        rare_class_pixels: pixels of a rare class that an image must exceed, for crops of 640x640;
+            they scale with the crop's area.
         batch_size: source and target images per step and process.
         judge_batch_size: images per batch when judging.
         statistics_images: target images whose statistics batch norm takes under the target policy.
@@ -53,8 +58,7 @@ class AdaptationData(pl.LightningDataModule):
         """Check the settings against the images.
 
         Raises:
-            InputError: for a size, batch or count that is not positive, or a crop larger than the
-                images.
+            InputError: for a size, batch or count that is not positive.
         """
         super().__init__()
         _check_sizes(source_size=source_size, target_size=target_size, crop_size=crop_size)
@@ -78,13 +82,50 @@ class AdaptationData(pl.LightningDataModule):
         self.number_of_statistics_images = statistics_images
         self.workers = workers
         self.seed = seed
-        self.judged: tuple[LabelledImages, ...] = (pair.target_val,)
-        check_crop_fits(pair.source_train[0][0], crop_size, source_size, "source")
-        check_crop_fits(pair.target_train[0], crop_size, target_size, "target")
+        self.images_for_statistics: UnlabelledImages | None = pair.target_train
+        self.judged: dict[str, LabelledImages] = {}
+        if pair.target_val is not None:
+            self.judged["target"] = pair.target_val
 
     def judge_both_domains(self) -> None:
         """Let validation go over the source as well, after the target."""
-        self.judged = (self.pair.target_val, self.pair.source_val)
+        if self.pair.source_val is not None:
+            self.judged["source"] = self.pair.source_val
+
+    def judge_on(self, scenes: LabelledImages, images: UnlabelledImages | None, size: Size) -> None:
+        """Let validation go over another target.
+
+        Args:
+            scenes: the labelled images.
+            images: its unlabelled ones, for batch-norm statistics; None where there are none.
+            size: height and width to resize into.
+        """
+        self.judged = {"target": scenes}
+        self.target_size = size
+        self.images_for_statistics = images
+
+    @property
+    def domains(self) -> list[str]:
+        """The domains that are judged, in the order of the validation loaders."""
+        return list(self.judged)
+
+    def check_training(self, ledger: Ledger) -> None:
+        """Decode every file that training will read and the ledger does not know.
+
+        Raises:
+            InputError: for what cannot be used, or a crop larger than target images.
+        """
+        check_collections(ledger, self.pair.source_train, self.pair.target_train)
+        target = TargetStream(self.pair.target_train, box=self.target_size, seed=self.seed)
+        check_crop_fits(target.size, self.crop_size)
+
+    def check_judging(self, ledger: Ledger) -> None:
+        """Decode every file that judging will read and the ledger does not know.
+
+        Raises:
+            InputError: for what cannot be used.
+        """
+        check_collections(ledger, *self.judged.values())
 
     def setup(self, stage: str) -> None:
         """Count the source's classes and lay out the streams."""
@@ -93,8 +134,11 @@ class AdaptationData(pl.LightningDataModule):
         rare_classes = None
         if self.rare_class_temperature is not None:
             counts = count_classes(self.pair.source_train, len(self.pair.classes))
+            share = self.crop_size[0] * self.crop_size[1] / PAPER_CROP_PIXELS
             rare_classes = RareClassSampling(
-                counts, temperature=self.rare_class_temperature, min_pixels=self.rare_class_pixels
+                counts,
+                temperature=self.rare_class_temperature,
+                min_pixels=round(self.rare_class_pixels * share),
             )
         self.source = SourceStream(
             self.pair.source_train,
@@ -115,25 +159,34 @@ class AdaptationData(pl.LightningDataModule):
 
         With a generator of their own, so that judging more often leaves training as it is.
         """
+        boxes = {"target": self.target_size, "source": self.source_size}
         return [
             DataLoader(
-                EvaluationSet(scenes, self.target_size if domain == 0 else self.source_size),
+                EvaluationSet(self.judged[domain], boxes[domain]),
                 batch_size=self.judge_batch_size,
                 num_workers=self.workers,
                 generator=torch.Generator(),
             )
-            for domain, scenes in enumerate(self.judged)
+            for domain in self.domains
         ]
 
     def statistics_images(self, device: torch.device) -> Iterator[Tensor]:
-        """Yield target training images (B, 3, H, W), evenly taken, for batch-norm statistics."""
-        images = self.pair.target_train
-        count = min(self.number_of_statistics_images, len(images))
-        indices = [index * len(images) // count for index in range(count)]
+        """Yield target training images (B, 3, H, W), evenly taken, for batch-norm statistics.
+
+        Raises:
+            InputError: if there are none.
+        """
+        images = self.images_for_statistics
+        if images is None:
+            message = "this target has no training images to take statistics of: batch_norm=running"
+            raise InputError(message)
+        stream = TargetStream(images, box=self.target_size, seed=self.seed)
+        total = len(images)
+        count = min(self.number_of_statistics_images, total)
+        indices = [index * total // count for index in range(count)]
         for first in range(0, count, self.judge_batch_size):
             batch = indices[first : first + self.judge_batch_size]
-            arrays = [fit(images[index], None, self.target_size)[0] for index in batch]
-            yield torch.stack([to_tensor(array) for array in arrays]).to(device)
+            yield torch.stack([stream.still(index) for index in batch]).to(device)
 
     def _stream(self, dataset: Dataset[dict[str, Tensor]]) -> DataLoader[dict[str, Tensor]]:
         trainer: Any = self.trainer
@@ -152,6 +205,17 @@ class AdaptationData(pl.LightningDataModule):
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
+
+
+def check_collections(ledger: Ledger, *collections: object) -> None:
+    """Check the collections that are files.
+
+    Raises:
+        InputError: for the first file that cannot be used.
+    """
+    for collection in collections:
+        if isinstance(collection, ImageFolder | SegmentationFolder):
+            collection.check(ledger)
 
 
 def _check_sizes(**sizes: Size) -> None:

@@ -3,7 +3,8 @@
 Arrays: image (H, W, 3) uint8 RGB, label (H, W) uint8; sizes are (height, width).
 """
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 
 import albumentations as A
 import cv2
@@ -21,18 +22,58 @@ from sepico_pl.types import (
 )
 
 
+def fitted_size(size: Size, box: Size) -> tuple[int, int]:
+    """Return the largest height and width within `box` of the aspect ratio of `size`.
+
+    As mmseg's Resize: the longer side within the box's longer one, the shorter within its shorter.
+    """
+    height, width = size
+    scale = min(max(box) / max(size), min(box) / min(size))
+    return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
+
+
 def fit(image: ByteArray, label: ByteArray | None, box: Size) -> tuple[ByteArray, ByteArray | None]:
-    """Resize to the largest size within `box`, keeping the aspect ratio; labels by nearest."""
-    height, width = image.shape[:2]
-    scale = min(box[0] / height, box[1] / width)
-    size = (int(width * scale + 0.5), int(height * scale + 0.5))
-    if size == (width, height):
-        return image, label
-    resized = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
-    if label is None:
-        return resized, None
-    nearest = cv2.resize(label, size, interpolation=cv2.INTER_NEAREST)
+    """Resize to `fitted_size`; labels by nearest."""
+    height, width = fitted_size(image.shape[:2], box)
+    resized = resize_image(image, (height, width))
+    if label is None or label.shape == (height, width):
+        return resized, label
+    nearest = cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST)
     return resized, nearest.astype(np.uint8, copy=False)
+
+
+def resize_image(image: ByteArray, size: Size) -> ByteArray:
+    """Resize an image bilinearly to height and width."""
+    if image.shape[:2] == tuple(size):
+        return image
+    resized = cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+    return resized.astype(np.uint8, copy=False)
+
+
+def common_size(sizes: Iterable[Size], box: Size) -> tuple[int, int]:
+    """Return the commonest size that images of `sizes` have after `fit`."""
+    return Counter(fitted_size(size, box) for size in sizes).most_common(1)[0][0]
+
+
+def to_size(image: ByteArray, box: Size, size: Size, where: tuple[float, float]) -> ByteArray:
+    """Fit an image into `box`, and make it `size`: where it is not, scale it to cover, and crop.
+
+    Args:
+        image: of any size.
+        box: height and width to fit into.
+        size: height and width to return.
+        where: of the crop in what is left over, vertically and horizontally, each in [0, 1].
+    """
+    height, width = image.shape[:2]
+    if fitted_size((height, width), box) == tuple(size):
+        return resize_image(image, size)
+    scale = max(size[0] / height, size[1] / width)
+    covering = (max(size[0], round(height * scale)), max(size[1], round(width * scale)))
+    top, left = (
+        round(place * (long - short))
+        for place, long, short in zip(where, covering, size, strict=True)
+    )
+    return resize_image(image, covering)[top : top + size[0], left : left + size[1]]
 
 
 def to_tensor(image: ByteArray) -> Tensor:
@@ -97,29 +138,32 @@ class RandomCropFlip:
 
 
 class RandomFlip:
-    """Mirror an unlabelled image with probability 0.5."""
+    """Mirror unlabelled images with probability 0.5, all or none of them."""
 
     def __init__(self) -> None:
         """Build the transform."""
         self.transforms = A.Compose([A.HorizontalFlip(p=0.5)])
 
-    def __call__(self, image: ByteArray, dice: np.random.Generator) -> ByteArray:
-        """Return the image or its mirror image, by decisions of `dice` alone."""
-        self.transforms.set_random_seed(int(dice.integers(2**32)))
-        flipped: ByteArray = self.transforms(image=image)["image"]
+    def __call__(self, images: Sequence[ByteArray], dice: np.random.Generator) -> list[ByteArray]:
+        """Return the images or their mirror images, by decisions of `dice` alone."""
+        seed = int(dice.integers(2**32))
+        flipped = []
+        for image in images:
+            self.transforms.set_random_seed(seed)
+            flipped.append(self.transforms(image=image)["image"])
         return flipped
 
 
-def check_crop_fits(image: ByteArray, crop: Size, box: Size, domain: str) -> None:
-    """Compare the crop with an image as it is after `fit`.
+def check_crop_fits(size: Size, crop: Size) -> None:
+    """Compare the crop with target images as they are after `fit`.
 
     Raises:
         InputError: if the crop is larger.
     """
-    height, width = fit(image, None, box)[0].shape[:2]
+    height, width = size
     if crop[0] > height or crop[1] > width:
         message = (
             f"data.crop_size: a crop of {crop[0]}x{crop[1]} (height x width) is larger than "
-            f"{domain} images, {height}x{width} within data.{domain}_size; choose a smaller crop"
+            f"target images, {height}x{width} within data.target_size; choose a smaller crop"
         )
         raise InputError(message)

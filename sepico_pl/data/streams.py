@@ -13,15 +13,17 @@ from torch.utils.data import Dataset, Sampler
 from sepico_pl.data.geometry import (
     RandomCropFlip,
     RandomFlip,
+    common_size,
     fit,
     is_balanced,
     label_tensor,
+    to_size,
     to_tensor,
 )
 from sepico_pl.data.rare_classes import RareClassSampling
-from sepico_pl.types import ByteArray, LabelledImages, Size, UnlabelledImages
+from sepico_pl.types import ByteArray, LabelledImages, ReferencedImages, Size, UnlabelledImages
 
-SOURCE_DICE, TARGET_DICE = 1, 2
+SOURCE_DICE, TARGET_DICE, TARGET_PLACE = 1, 2, 3
 RARE_CLASS_SHARE = 0.5
 
 
@@ -78,26 +80,42 @@ class SourceStream(Dataset[dict[str, Tensor]]):
 
 
 class TargetStream(Dataset[dict[str, Tensor]]):
-    """Unlabelled target images, whole.
+    """Unlabelled target images, whole, all of one size, with their references if they have some.
 
     Args:
         images: the target images; nothing here knows a label.
         box: height and width to resize into.
         seed: of the run.
+
+    Attributes:
+        size: the commonest height and width within the box. Images that would have another one are
+            scaled to cover it, and cropped.
     """
 
     def __init__(self, images: UnlabelledImages, *, box: Size, seed: int) -> None:
-        """Hold the images."""
+        """Hold the images; read their sizes."""
         self.images = images
         self.box = box
+        self.size = common_size((images.size(index) for index in range(len(images))), box)
         self.flip = RandomFlip()
         self.seed = seed
 
     def __getitem__(self, position: int) -> dict[str, Tensor]:
-        """Return image (3, H, W) float32 of the sample at `position`."""
+        """Return image (3, H, W) float32, and reference if any, of the sample at `position`."""
         dice = np.random.default_rng([self.seed, TARGET_DICE, position])
-        image, _ = fit(self.images[int(dice.integers(len(self.images)))], None, self.box)
-        return {"image": to_tensor(self.flip(image, dice))}
+        index = int(dice.integers(len(self.images)))
+        views = [self.images[index]]
+        if isinstance(self.images, ReferencedImages):
+            views.append(self.images.reference(index))
+        place = np.random.default_rng([self.seed, TARGET_PLACE, position]).random(2)
+        where = float(place[0]), float(place[1])
+        alike = self.flip([to_size(view, self.box, self.size, where) for view in views], dice)
+        names = ("image", "reference")
+        return {name: to_tensor(view) for name, view in zip(names, alike, strict=False)}
+
+    def still(self, index: int) -> Tensor:
+        """Return image `index` (3, H, W) as it is, its middle if it is cropped."""
+        return to_tensor(to_size(self.images[index], self.box, self.size, (0.5, 0.5)))
 
 
 class EvaluationSet(Dataset[dict[str, Tensor]]):

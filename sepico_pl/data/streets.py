@@ -115,6 +115,11 @@ class StreetImages:
         """Return the image (H, W, 3) of a scene."""
         return self._scenes[index][0]
 
+    def size(self, index: int) -> tuple[int, int]:
+        """Return height and width."""
+        height, width = self._scenes.size
+        return height, width
+
 
 def streets(
     size: Size,

@@ -7,6 +7,7 @@ import pytest
 from sepico_pl.data.camvid import camvid
 from sepico_pl.data.classes import CAMVID
 from sepico_pl.data.datasets import ImageFolder, SegmentationFolder
+from sepico_pl.data.ledger import Ledger
 from sepico_pl.data.rare_classes import count_classes
 from sepico_pl.types import DomainPair, InputError, LabelledImages
 
@@ -20,7 +21,14 @@ def root(shared: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def pair(root: Path) -> DomainPair:
-    return camvid(str(root))
+    found = camvid(str(root))
+    check(found)
+    return found
+
+
+def check(pair: DomainPair) -> None:
+    for part in (pair.source_train, pair.target_train, pair.source_val, pair.target_val):
+        part.check(Ledger(None))
 
 
 @pytest.mark.realdata
@@ -127,4 +135,4 @@ def test_what_is_missing_is_named(root: Path, tmp_path: Path, lost: str, expecte
     assert len(camvid(str(tmp_path)).source_train) == 1
     (tmp_path / lost).unlink()
     with pytest.raises(InputError, match=expected):
-        camvid(str(tmp_path))
+        check(camvid(str(tmp_path)))

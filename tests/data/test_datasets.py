@@ -9,16 +9,11 @@ import pytest
 from PIL import Image
 
 from sepico_pl.data.classes import CITYSCAPES
-from sepico_pl.data.datasets import (
-    ImageFolder,
-    SegmentationFolder,
-    check_images,
-    check_pairs,
-    listed_images,
-    listed_pairs,
-    read_image,
-    read_label,
-)
+from sepico_pl.data.datasets import ImageFolder, SegmentationFolder
+from sepico_pl.data.files import read_image
+from sepico_pl.data.labels import IdLabels
+from sepico_pl.data.ledger import Ledger
+from sepico_pl.data.listing import listed_images, listed_pairs
 from sepico_pl.types import InputError, LabelledImages, UnlabelledImages
 
 IDS = np.array([[0, 1, 2], [255, 1, 0]], np.uint8)
@@ -38,8 +33,28 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
+def ids(count: int) -> IdLabels:
+    return IdLabels({c: c for c in range(count)})
+
+
 def labelled(root: Path) -> SegmentationFolder:
-    return SegmentationFolder(listed_pairs(root, "train"), num_classes=3)
+    collection = SegmentationFolder(lambda: listed_pairs(root, "train"), ids(3), 3)
+    collection.check(Ledger(None))
+    return collection
+
+
+def read_label(path: Path) -> np.ndarray:
+    return ids(254).read(path)
+
+
+def check_pairs(pairs: list[tuple[Path, Path]], num_classes: int) -> np.ndarray:
+    collection = SegmentationFolder(lambda: pairs, ids(num_classes), num_classes)
+    collection.check(Ledger(None))
+    return collection.class_counts
+
+
+def check_images(images: list[Path]) -> None:
+    ImageFolder(lambda: images).check(Ledger(None))
 
 
 def test_images_are_rgb_and_labels_ids(folder: Path) -> None:
@@ -109,7 +124,7 @@ def test_nothing_to_check() -> None:
     with pytest.raises(InputError, match="no file"):
         check_images([])
     with pytest.raises(InputError, match="no file"):
-        SegmentationFolder([], num_classes=3)
+        check_pairs([], 3)
 
 
 def test_every_truncated_or_flipped_label_is_found(tmp_path: Path) -> None:
@@ -298,7 +313,7 @@ def test_bad_files_are_named_before_training(folder: Path, damage, expected: lis
 def test_unlabelled_images_are_checked_too(folder: Path) -> None:
     break_truncated_image(folder)
     with pytest.raises(InputError, match=r"images/b\.png"):
-        ImageFolder(listed_images(folder, "train"))
+        check_images(listed_images(folder, "train"))
 
 
 def test_sixteen_bit_ids_beyond_a_byte(tmp_path: Path) -> None:
@@ -315,11 +330,11 @@ def test_a_folder_is_no_image(tmp_path: Path) -> None:
 
 
 def test_unlabelled_images_hold_no_label(folder: Path) -> None:
-    images = ImageFolder(listed_images(folder, "train"))
+    images = ImageFolder(lambda: listed_images(folder, "train"))
     assert isinstance(images, UnlabelledImages)
     assert not isinstance(images, LabelledImages)
     assert images[0].shape == (2, 3, 3)
-    assert set(vars(images)) == {"images"}
+    assert set(vars(images)) == {"find", "images"}
     assert not [name for name in dir(images) if "label" in name]
 
 

@@ -5,6 +5,7 @@ from torch.utils.data import DataLoader
 
 from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.data.geometry import RandomCropFlip, fit, is_balanced, to_tensor
+from sepico_pl.data.ledger import Ledger
 from sepico_pl.data.rare_classes import RareClassSampling, count_classes
 from sepico_pl.data.streams import EvaluationSet, Positions, SourceStream, TargetStream
 from sepico_pl.data.streets import StreetImages, StreetScenes, streets
@@ -157,4 +158,4 @@ def test_statistics_images_are_unlabelled_and_spread_evenly() -> None:
 def test_bad_settings_name_their_key(change: dict, key: str) -> None:
     pair = streets(SIZE, seed=0, train_length=2, val_length=2)
     with pytest.raises(InputError, match=key):
-        AdaptationData(pair, **settings(**change))
+        AdaptationData(pair, **settings(**change)).check_training(Ledger(None))

@@ -1,0 +1,221 @@
+"""What the commands do with a checkpoint: judge it, and write its predictions."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig
+from PIL import Image
+from torch import Tensor
+
+from sepico_pl.adapt.class_weights import log_frequency_weights
+from sepico_pl.assembly import build, ledger_of, plain_config
+from sepico_pl.checkpoints import evaluated_network, load
+from sepico_pl.data.benchmark import Benchmark
+from sepico_pl.data.checks import with_progress
+from sepico_pl.data.classes import CITYSCAPES
+from sepico_pl.data.datamodule import AdaptationData
+from sepico_pl.data.datasets import ImageFolder
+from sepico_pl.data.geometry import fit, to_tensor
+from sepico_pl.data.listing import images_by_stem
+from sepico_pl.data.submissions import Submission, submission_format
+from sepico_pl.model.inference import Inference
+from sepico_pl.tables import print_scores, write_json
+from sepico_pl.task import SegmentationTask, batch_norm_policy
+from sepico_pl.types import InputError
+
+Plain = dict[str, Any]
+
+
+def evaluate(config: DictConfig) -> dict[str, dict[str, float]]:
+    """Judge a checkpoint on target and source validation; print and write the scores.
+
+    Returns:
+        Scores in percent by domain, then by "mIoU", "mIoU<n>" of class subsets and "IoU/<class>".
+    """
+    plain = plain_config(config)
+    path = Path(plain["checkpoint"])
+    data, task = rebuilt(plain)
+    benchmark = chosen_target(plain, task)
+    if benchmark is None:
+        data.judge_both_domains()
+    else:
+        images = benchmark.images(benchmark.train) if benchmark.train else None
+        scenes = benchmark.labelled(benchmark.val)
+        data.judge_on(scenes, images, plain["data"]["target_size"])
+    if not data.domains:
+        message = f"checkpoint={path}: its data set has no validation labels to judge on"
+        raise InputError(message)
+    data.check_judging(ledger_of(plain))
+    be_quiet()
+    trainer = pl.Trainer(accelerator=plain["accelerator"], devices=1, logger=False)
+    scores = judge(trainer, task, data)
+    title = f"{path}: {plain['network']}, {batch_norm_name(task)}"
+    where = "" if benchmark is None else f" on {benchmark.name} {benchmark.val}"
+    columns = {f"{domain} validation{where}": found for domain, found in scores.items()}
+    print_scores(title, task.class_names, columns)
+    output = Path(plain["output"] or path.with_suffix(".scores.json"))
+    protocol = {key: plain[key] for key in ("network", "scales", "flip", "window", "stride")}
+    protocol["class_weights_deviation"] = plain["class_weights_deviation"]
+    protocol["input_size"] = list(data.target_size)
+    judged_on = {} if benchmark is None else {"judged_on": f"{benchmark.name} {benchmark.val}"}
+    write_json(output, {**protocol, **judged_on, "batch_norm": task.batch_norm, **scores})
+    print(f"written: {output}")
+    return scores
+
+
+def predict(config: DictConfig) -> Path:
+    """Write the prediction for every image of a folder as a palette PNG of class ids.
+
+    Returns:
+        The folder of predictions.
+    """
+    plain = plain_config(config)
+    data, task = rebuilt(plain)
+    folder = Path(plain["images"]).expanduser()
+    images = ImageFolder(lambda: list(images_by_stem(folder).values()))
+    images.check(ledger_of(plain))
+    output = Path(plain["output"]).expanduser()
+    output.mkdir(parents=True, exist_ok=True)
+    taken = [path.stem for path in images.images if (output / f"{path.stem}.png").exists()]
+    if taken:
+        message = f"output={output}: holds {taken[0]}.png already; choose another folder"
+        raise InputError(message)
+    palette = [channel for colour in data.pair.classes.palette for channel in colour]
+    for path, scores in scored(task, data, images, accelerator=plain["accelerator"]):
+        picture = Image.fromarray(scores.argmax(dim=0).byte().cpu().numpy()).convert("P")
+        picture.putpalette(palette)
+        picture.save(output / f"{path.stem}.png")
+    print(f"{len(images)} predictions of the {plain['network']}, {batch_norm_name(task)}: {output}")
+    return output
+
+
+def submit(config: DictConfig) -> Path:
+    """Write a server's archive of predictions on its test images, and validate it.
+
+    Returns:
+        The archive.
+    """
+    plain = plain_config(config)
+    output = Path(plain["output"]).expanduser()
+    benchmark = cast(Benchmark, build(plain["dataset"]["target"]))
+    images = benchmark.images("test")
+    expected = benchmark.published["test"]
+    if len(images) != expected:
+        message = (
+            f"{benchmark.root}: {len(images)} test images of {benchmark.name}, the server expects "
+            f"{expected}; unpack the test archive whole (all conditions)"
+        )
+        raise InputError(message)
+    form = submission_format(benchmark.name)
+    if plain["checkpoint"] is not None:
+        if output.exists():
+            message = f"output={output} exists already; choose another name"
+            raise InputError(message)
+        data, task = rebuilt(plain)
+        chosen_target(plain, task)
+        data.target_size = plain["data"]["target_size"]
+        data.images_for_statistics = benchmark.images(benchmark.train)
+        images.check(ledger_of(plain))
+        with Submission(output, form) as archive:
+            for path, scores in scored(task, data, images, accelerator=plain["accelerator"]):
+                archive.add(path.name, task.inference.probabilities(scores).cpu().numpy())
+        print(f"written: {output}, predictions of the {plain['network']}, {batch_norm_name(task)}")
+    sizes = {path.name: images.size(index) for index, path in enumerate(images.images)}
+    form.validate(output, sizes)
+    print(f"valid: {output} has all {len(sizes)} test images of {benchmark.name}")
+    return output
+
+
+def rebuilt(plain: Plain) -> tuple[AdaptationData, SegmentationTask]:
+    """Load a checkpoint, with the network and the way of asking it that were chosen."""
+    root = plain.get("dataset_root")
+    data, task = load(Path(plain["checkpoint"]), root)
+    policy = plain["batch_norm"] or task.batch_norm
+    task.batch_norm = batch_norm_policy(policy, key="batch_norm")
+    task.student = evaluated_network(task, plain["network"])
+    weights = None
+    if plain["class_weights_deviation"]:
+        if len(task.class_names) != len(CITYSCAPES):
+            message = (
+                f"class_weights_deviation: the weights are Cityscapes' 19, the checkpoint has "
+                f"{len(task.class_names)} classes; leave it at 0"
+            )
+            raise InputError(message)
+        weights = log_frequency_weights(plain["class_weights_deviation"])
+    task.inference = Inference(
+        scales=plain["scales"],
+        flip=plain["flip"],
+        window=plain["window"],
+        stride=plain["stride"],
+        class_weights=weights,
+    )
+    return data, task
+
+
+def chosen_target(plain: Plain, task: SegmentationTask) -> Benchmark | None:
+    """Return the benchmark that target=<name> chose; None for the checkpoint's own data.
+
+    Raises:
+        InputError: if the network has other classes.
+    """
+    if "target" not in plain.get("dataset", {}):
+        return None
+    if task.class_names != CITYSCAPES.names:
+        message = (
+            f"checkpoint={plain['checkpoint']} has {len(task.class_names)} classes of its own and "
+            "the target those of Cityscapes; judge it on its own data (no target=)"
+        )
+        raise InputError(message)
+    return cast(Benchmark, build(plain["dataset"]["target"]))
+
+
+@torch.no_grad()
+def scored(
+    task: SegmentationTask, data: AdaptationData, images: ImageFolder, *, accelerator: str
+) -> Iterator[tuple[Path, Tensor]]:
+    """Yield each image's file and its scores (C, H, W) at the image's own size."""
+    cuda = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    device = torch.device("cuda" if cuda else "cpu")
+    network = task.student.to(device).eval()
+    with task.judge(network, data.statistics_images(device)):
+        for index, path in enumerate(with_progress(images.images, len(images), "predicting")):
+            image = images[index]
+            resized = to_tensor(fit(image, None, data.target_size)[0])[None].to(device)
+            scores = task.inference(network, resized, image.shape[:2])[0]
+            yield path, scores
+
+
+def judge(
+    trainer: pl.Trainer, task: SegmentationTask, data: AdaptationData
+) -> dict[str, dict[str, float]]:
+    """Run validation and return its scores in percent by domain."""
+    trainer.validate(task, datamodule=data, verbose=False)
+    scores: dict[str, dict[str, float]] = {}
+    for key, value in trainer.callback_metrics.items():
+        stage, _, rest = key.partition("/")
+        if stage == "val":
+            domain, _, name = rest.partition("/")
+            scores.setdefault(domain, {})[name] = float(value)
+    return scores
+
+
+def batch_norm_name(task: SegmentationTask) -> str:
+    """Name the batch-norm policy of an evaluation."""
+    return f"batch norm: {task.batch_norm} statistics"
+
+
+def be_quiet() -> None:
+    """Keep Lightning's remarks on what is meant to be so off the screen."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    for remark in (
+        ".*does not have many workers.*",
+        ".*exists and is not empty.*",
+        ".*module\\(s\\) in eval mode at the start of training.*",
+        ".*isinstance\\(treespec, LeafSpec\\).*",
+    ):
+        warnings.filterwarnings("ignore", message=remark)

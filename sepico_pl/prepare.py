@@ -1,0 +1,23 @@
+"""Check a data set before a long run, and write a resized copy.
+
+`python -m sepico_pl.prepare dataset=gta copy=<folder>`.
+"""
+
+import sys
+
+from omegaconf import DictConfig
+
+from sepico_pl.cli import command
+
+
+@command("prepare")
+def main(config: DictConfig) -> None:
+    """Report on the data set; exit with 1 if it has problems."""
+    from sepico_pl.preparing import prepare
+
+    if prepare(config):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
