@@ -99,7 +99,7 @@ def test_help_and_configuration_are_readable(tmp_path: Path) -> None:
         (["adapt.teacher_decay=1.5"], ["adapt.teacher_decay=1.5"]),
         (["trainer.precision=17"], ["pytorch_lightning.Trainer", "precision", "17"]),
         (["trainer.accelerator=abacus"], ["pytorch_lightning.Trainer", "abacus"]),
-        (["dataset.seed=abc"], ["sepico_pl.data", "check the keys"]),
+        (["dataset.seed=abc"], ["dataset.seed=abc", "integer"]),
         (["head.projection.stages=first"], ["head.projection.stages=first", "layerwise"]),
     ],
     ids=lambda value: " ".join(value) if value and "=" in value[0] else "",

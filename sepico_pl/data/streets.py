@@ -58,8 +58,8 @@ class StreetScenes:
         """Check the arguments.
 
         Raises:
-            InputError: for an unknown world, a length that is not positive, or a side under 32
-                pixels.
+            InputError: for an unknown world, a length that is not positive, a side under 32
+                pixels, or a seed that is no natural number.
         """
         if world not in LOOKS:
             message = f"dataset.source_world={world} is unknown; choose day or night"
@@ -73,6 +73,9 @@ class StreetScenes:
             message = (
                 f"dataset.size={list(size)} must be [height, width], each at least {SMALLEST_SIDE}"
             )
+            raise InputError(message)
+        if not isinstance(seed, int) or seed < 0:
+            message = f"dataset.seed={seed} must be an integer >= 0"
             raise InputError(message)
         self.world, self.split, self.length, self.size, self.seed = world, split, length, size, seed
         self.ids = np.full(256, IGNORE_INDEX, np.uint8)
