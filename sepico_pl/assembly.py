@@ -25,7 +25,7 @@ from sepico_pl.types import DomainPair, InputError
 
 Config = dict[str, Any]
 
-DATA_PATHS = ("root", "_images", "_labels", "listed")
+DATA_PATHS = (".root", "_images", "_labels", ".listed")
 
 
 def plain_config(config: DictConfig) -> Config:
@@ -41,7 +41,7 @@ def _with_absolute_paths(node: Config) -> Config:
     for key, value in node.items():
         if isinstance(value, dict):
             result[key] = _with_absolute_paths(value)
-        elif isinstance(value, str) and value and key.endswith(DATA_PATHS):
+        elif isinstance(value, str) and value and f".{key}".endswith(DATA_PATHS):
             result[key] = str(Path(value).expanduser().absolute())
         else:
             result[key] = value

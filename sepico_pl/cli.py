@@ -55,7 +55,7 @@ def explain(error: BaseException) -> str | None:
     """Return one line for what the user can mend; None for a fault of the program."""
     cause: BaseException | None = error
     while cause is not None:
-        if type(cause).__name__ == "InputError":
+        if "InputError" in (kind.__name__ for kind in type(cause).__mro__):
             return " ".join(str(cause).split())
         if isinstance(cause, MissingMandatoryValue):
             return f"{cause.full_key} is not set: give it as {cause.full_key}=<value>"

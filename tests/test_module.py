@@ -1,13 +1,17 @@
 """The algorithms: what each step learns from, and what it leaves alone."""
 
+import itertools
 from collections.abc import Iterator
 
 import pytest
 import torch
 from tiny_sepico import CLASSES, MODES, batches, fit, parts, same, sepico, student, weights
 
+from sepico_pl.adapt.class_weights import log_frequency_weights
+from sepico_pl.adapt.pseudo_labels import DayNightVote
 from sepico_pl.augment.chance import Chance
 from sepico_pl.module import SePiCo, SourceOnly, pixel_cross_entropy
+from sepico_pl.types import InputError
 
 
 class Watched(SePiCo):
@@ -138,3 +142,47 @@ def test_half_of_the_classes_of_the_whole_batch_are_pasted() -> None:
         assert not inside & outside
         # Of 1, 3 and 255 two are drawn; an image may hold one of them.
         assert 1 <= len(inside) <= 2
+
+
+def test_night_is_the_same_algorithm_with_another_vote() -> None:
+    """Day and night are cropped alike; the weights reach vote and cross-entropy."""
+    seen = []
+
+    class WatchedVote(DayNightVote):
+        def __call__(self, teacher, target):
+            seen.append({name: value.clone() for name, value in target.items()})
+            return super().__call__(teacher, target)
+
+    weights = log_frequency_weights(0.05)
+    task = sepico(classes=19, class_weights=weights)
+    task.vote = WatchedVote(day_share=0.8, confident=0.4, class_weights=weights)
+    night = batches()
+    for batch in night:
+        batch["target"]["reference"] = batch["target"]["image"] + 100
+    fit(task, night)
+    assert len(seen) == 2 * len(night)
+    for target in seen:
+        torch.testing.assert_close(target["reference"], target["image"] + 100)
+    assert {tuple(target["image"].shape[-2:]) for target in seen} == {(16, 32), (16, 16)}
+    assert "class_weights" not in task.state_dict()
+
+
+def test_class_weights_multiply_each_pixels_loss() -> None:
+    logits = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+    label = torch.randint(0, 3, (2, 4, 5), generator=torch.Generator().manual_seed(1))
+    label[0, 0] = 255
+    weights = torch.tensor([0.5, 1.0, 2.0])
+    probability = logits.log_softmax(1)
+    loss = 0.0
+    for image, row, column in itertools.product(range(2), range(4), range(5)):
+        c = int(label[image, row, column])
+        if c != 255:
+            loss -= float(weights[c] * probability[image, c, row, column])
+    found = pixel_cross_entropy(logits, label, class_weights=weights)
+    assert float(found) == pytest.approx(loss / label.numel(), rel=1e-5)
+
+
+def test_class_weights_of_other_classes_are_refused() -> None:
+    task = sepico(class_weights=torch.ones(19))
+    with pytest.raises(InputError, match="19 weights for 4 classes"):
+        fit(task, batches(1))

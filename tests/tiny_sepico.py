@@ -47,16 +47,16 @@ class TinyEncoder(nn.Module):
         return [fine, self.coarse(fine)]
 
 
-def student(*, projected: bool = True) -> Segmentor:
+def student(*, projected: bool = True, classes: int = CLASSES) -> Segmentor:
     torch.manual_seed(0)
     encoder = TinyEncoder()
     channels = encoder.channels
-    head = LightHead(channels=channels, num_classes=CLASSES, width=8, dropout=0.1, norm="batch")
+    head = LightHead(channels=channels, num_classes=classes, width=8, dropout=0.1, norm="batch")
     projection = ProjectionHead(channels=channels, width=8, depth=2, stages="last", norm="batch")
     return Segmentor(encoder, head, projection if projected else None)
 
 
-def parts(network: Segmentor, seed: int = 0) -> dict:
+def parts(network: Segmentor, seed: int = 0, classes: int = CLASSES) -> dict:
     optimizer = AdamWPoly(
         learning_rate=1e-2,
         head_factor=1.0,
@@ -67,7 +67,7 @@ def parts(network: Segmentor, seed: int = 0) -> dict:
     )
     return {
         "student": network,
-        "classes": ClassSet(tuple("abcd"), ((0, 0, 0),) * 4),
+        "classes": ClassSet(tuple(map(str, range(classes))), ((0, 0, 0),) * classes),
         "optimizer": optimizer,
         "batch_norm": "running",
         "strong": STRONG,
@@ -75,12 +75,19 @@ def parts(network: Segmentor, seed: int = 0) -> dict:
     }
 
 
-def sepico(mode: str | None = "distribution", *, start: int = 1, weight: float = 1.0) -> SePiCo:
+def sepico(
+    mode: str | None = "distribution",
+    *,
+    start: int = 1,
+    weight: float = 1.0,
+    classes: int = CLASSES,
+    class_weights: torch.Tensor | None = None,
+) -> SePiCo:
     contrast = None
     if mode is not None:
         length = {"length": 3} if mode == "bank" else {}
         stage = MODES[mode](
-            num_classes=CLASSES,
+            num_classes=classes,
             width=8,
             temperature=0.1,
             weight=weight,
@@ -90,7 +97,8 @@ def sepico(mode: str | None = "distribution", *, start: int = 1, weight: float =
         )
         contrast = MultiStageContrast([stage])
     return SePiCo(
-        **parts(student(projected=mode is not None)),
+        **parts(student(projected=mode is not None, classes=classes), classes=classes),
+        class_weights=class_weights,
         contrast=contrast,
         vote=teacher_vote,
         crop=ClassBalancedCrop(size=(16, 16), tries=3, largest_share=0.75),

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from sepico_pl.adapt.pseudo_labels import (
+    DayNightVote,
     IgnoredRows,
     blend_day_night,
     mixing_weight,
@@ -59,3 +60,35 @@ def test_day_leads_only_where_it_is_confident_and_the_class_stays() -> None:
     expected = [0.8 * 0.9 + 0.2 * 0.5, 0.2 * 0.4 + 0.8 * 0.5]
     assert vote[0, 2, 0].tolist() == pytest.approx(expected)
     assert vote[0, 13, 0].tolist() == [0.5, 0.5]
+
+
+def brightness(image: torch.Tensor) -> torch.Tensor:
+    """A teacher that is the surer of class 0 the brighter a pixel, and else says class 13."""
+    scores = torch.zeros(len(image), 19, *image.shape[-2:])
+    scores[:, 0], scores[:, 13] = image[:, 0], 1 - image[:, 0]
+    return scores
+
+
+def test_the_vote_asks_for_both_images() -> None:
+    """Road at 0.3 by night and 0.9 by day: 0.2 * 0.3 + 0.8 * 0.9; cars by night alone."""
+    target = {"image": torch.full((1, 3, 2, 2), 0.3), "reference": torch.full((1, 3, 2, 2), 0.9)}
+    vote = DayNightVote(day_share=0.8, confident=0.4)
+    scores = vote(brightness, target)
+    assert scores[0, 0].unique().tolist() == [pytest.approx(0.78)]
+    assert scores[0, 13].unique().tolist() == [pytest.approx(0.7)]
+    weights = torch.linspace(0.8, 1.2, 19)
+    weighted = DayNightVote(day_share=0.8, confident=0.4, class_weights=weights)
+    torch.testing.assert_close(weighted(brightness, target), scores * weights[:, None, None])
+    assert most_likely(scores).label.eq(0).all()
+
+
+def test_a_vote_without_references() -> None:
+    vote = DayNightVote(day_share=0.8, confident=0.4)
+    with pytest.raises(InputError, match=r"vote=day_night: .*no day references.*vote=teacher"):
+        vote(brightness, {"image": torch.zeros(1, 3, 2, 2)})
+    both = {"image": torch.zeros(1, 3, 2, 2), "reference": torch.zeros(1, 3, 2, 2)}
+    with pytest.raises(InputError, match="19 classes, here are 4"):
+        vote(lambda image: torch.zeros(1, 4, 2, 2), both)
+    for key in ("day_share", "confident"):
+        with pytest.raises(InputError, match=rf"vote\.{key}=1\.5"):
+            DayNightVote(**{"day_share": 0.8, "confident": 0.4, key: 1.5})

@@ -1,0 +1,106 @@
+import pytest
+import torch
+from torch import nn
+
+from sepico_pl.model.heads import resize
+from sepico_pl.model.inference import Inference
+from sepico_pl.types import InputError
+
+
+@pytest.fixture
+def image() -> torch.Tensor:
+    return torch.randn(2, 3, 12, 20, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def network() -> nn.Module:
+    """Sees its neighbours, and which side is left."""
+    torch.manual_seed(1)
+    return nn.Conv2d(3, 4, 3, padding=1)
+
+
+@pytest.fixture
+def pixelwise() -> nn.Module:
+    torch.manual_seed(2)
+    return nn.Conv2d(3, 4, 1)
+
+
+def test_the_whole_image_gives_its_logits_resized(network: nn.Module, image: torch.Tensor) -> None:
+    scores = Inference()(network, image, (24, 40))
+    assert torch.equal(scores, resize(network(image), (24, 40)))
+
+
+def test_mirrored_images_give_mirrored_scores(network: nn.Module, image: torch.Tensor) -> None:
+    both = Inference(flip=True)
+    scores = both(network, image, (24, 40))
+    torch.testing.assert_close(both(network, image.flip(-1), (24, 40)), scores.flip(-1))
+    alone = Inference()(network, image.flip(-1), (24, 40)).flip(-1)
+    assert not torch.allclose(Inference()(network, image, (24, 40)), alone)
+    expected = torch.stack(
+        [
+            resize(network(image), (24, 40)).softmax(1),
+            resize(network(image.flip(-1)).flip(-1), (24, 40)).softmax(1),
+        ]
+    ).mean(0)
+    torch.testing.assert_close(scores, expected)
+
+
+@pytest.mark.parametrize(
+    ("window", "stride"), [((5, 7), (3, 4)), ((12, 20), None), ((50, 9), (1, 9)), ((4, 4), None)]
+)
+def test_windows_of_a_pixelwise_network_see_the_whole(
+    pixelwise: nn.Module, image: torch.Tensor, window, stride
+) -> None:
+    slid = Inference(window=window, stride=stride)(pixelwise, image, (12, 20))
+    torch.testing.assert_close(slid, pixelwise(image))
+
+
+def test_windows_are_averaged(image: torch.Tensor) -> None:
+    """A network that answers by the place in its window: columns 0 to 3, windows at 0, 2 and 4."""
+
+    def place(part: torch.Tensor) -> torch.Tensor:
+        columns = torch.arange(part.shape[-1], dtype=torch.float32)
+        return columns.expand(len(part), 1, part.shape[-2], -1)
+
+    scores = Inference(window=(2, 4), stride=(2, 2))(place, image[..., :2, :8], (2, 8))
+    assert scores[0, 0, 0].tolist() == [0, 1, 1, 2, 1, 2, 2, 3]
+
+
+def test_scales_are_averaged_as_probabilities(network: nn.Module, image: torch.Tensor) -> None:
+    scores = Inference(scales=(0.5, 1.0))(network, image, (12, 20))
+    half = resize(network(resize(image, (6, 10))), (12, 20)).softmax(1)
+    expected = (half + network(image).softmax(1)) / 2
+    torch.testing.assert_close(scores, expected)
+    torch.testing.assert_close(scores.sum(1), torch.ones(2, 12, 20))
+
+
+def test_class_weights_tip_the_balance(image: torch.Tensor) -> None:
+    def even(part: torch.Tensor) -> torch.Tensor:
+        return torch.stack([part[:, 0] * 0, part[:, 0] * 0 - 0.01], dim=1)
+
+    assert Inference()(even, image, (12, 20)).argmax(1).eq(0).all()
+    weighted = Inference(class_weights=torch.tensor([0.9, 1.1]))
+    scores = weighted(even, image, (12, 20))
+    assert scores.argmax(1).eq(1).all()
+    torch.testing.assert_close(weighted.probabilities(scores[0]).sum(0), torch.ones(12, 20))
+
+
+def test_probabilities_of_logits(network: nn.Module, image: torch.Tensor) -> None:
+    whole = Inference()
+    scores = whole(network, image, (12, 20))
+    torch.testing.assert_close(whole.probabilities(scores[0]), scores[0].softmax(0))
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        ({"scales": ()}, "scales"),
+        ({"scales": (1.0, -1.0)}, "scales"),
+        ({"window": (0, 4)}, "window"),
+        ({"window": (4, 4), "stride": (5, 1)}, "stride"),
+        ({"stride": (1, 1)}, "stride"),
+    ],
+)
+def test_what_cannot_be(settings: dict, key: str) -> None:
+    with pytest.raises(InputError, match=key):
+        Inference(**settings)
