@@ -40,10 +40,10 @@ def test_every_command_of_the_guide(folder: Path, monkeypatch: pytest.MonkeyPatc
     for line in commands:
         module, *arguments = shlex.split(line)
         arguments = [re.sub("max_steps=300", "max_steps=3", argument) for argument in arguments]
-        if "dataset=mine" in arguments:
-            arguments += ["--config-dir", str(folder / "conf")]
         if module == "train":
             arguments += ["trainer.enable_progress_bar=false"]
+        if "dataset=mine" in arguments:
+            arguments += ["--config-dir", str(folder / "conf")]
         assert call(monkeypatch, folder, module, *arguments) == "", line
     report = json.loads((folder / "outputs/prepare.json").read_text())
     sizes = {"96x192": 30, "120x160": 15, "160x120": 15}
@@ -60,7 +60,7 @@ def test_every_command_of_the_guide(folder: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_colour_that_was_forgotten(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    arguments = ["dataset=mine", "--config-dir", str(folder / "conf"), "dataset.ignore=[]"]
+    arguments = ["dataset=mine", "dataset.ignore=[]", "--config-dir", str(folder / "conf")]
     error = call(monkeypatch, folder, "train", *arguments)
     assert "frame 000.png: 1 colours of no class" in error
     assert "[[0, 0, 0]]" in error
@@ -69,9 +69,9 @@ def test_a_colour_that_was_forgotten(folder: Path, monkeypatch: pytest.MonkeyPat
 
 def test_without_validation_labels(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = ["dataset.target_val_images=null", "dataset.target_val_labels=null"]
-    base = ["dataset=mine", "--config-dir", str(folder / "conf"), *nothing, "hydra.run.dir=blind"]
-    steps = ["trainer.max_steps=2", "trainer.enable_progress_bar=false"]
-    assert call(monkeypatch, folder, "train", *base, *steps) == ""
+    base = ["dataset=mine", *nothing, "hydra.run.dir=blind", "trainer.max_steps=2"]
+    quiet = ["trainer.enable_progress_bar=false", "--config-dir", str(folder / "conf")]
+    assert call(monkeypatch, folder, "train", *base, *quiet) == ""
     assert (folder / "blind/last.ckpt").is_file()
     error = call(monkeypatch, folder, "evaluate", "checkpoint=blind/last.ckpt")
     assert "no validation labels" in error
