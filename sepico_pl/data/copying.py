@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -58,7 +59,10 @@ def copy_all(jobs: Sequence[Job], box: Size, processes: int) -> int:
 
 
 def _results(jobs: Sequence[Job], box: Size, processes: int) -> Iterator[str]:
-    with ProcessPoolExecutor(processes, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+    """Copy in processes that start afresh: a fork of one with threads may hang."""
+    with ProcessPoolExecutor(
+        processes, get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)
+    ) as pool:
         try:
             yield from pool.map(partial(_copy, (box[0], box[1])), jobs, chunksize=CHUNK)
         finally:
