@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from sepico_pl.checkpoints import load
 from sepico_pl.data.geometry import to_tensor
-from sepico_pl.runner import load
 from sepico_pl.tables import print_scores, write_json
 from sepico_pl.types import ByteArray, ClassSet
 

@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
 from sepico_pl.assembly import build_data, build_task, plain_config
-from sepico_pl.runner import be_quiet
+from sepico_pl.judging import be_quiet
 from sepico_pl.types import InputError
 
 CONF = Path(__file__).resolve().parents[1] / "conf"

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 
-from sepico_pl.runner import judge, load
+from sepico_pl.checkpoints import load
+from sepico_pl.judging import judge
 from sepico_pl.tables import write_json
 
 ROWS = {
