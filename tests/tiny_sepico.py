@@ -67,7 +67,7 @@ def parts(network: Segmentor, seed: int = 0, classes: int = CLASSES) -> dict:
     )
     return {
         "student": network,
-        "classes": ClassSet(tuple(map(str, range(classes))), ((0, 0, 0),) * classes),
+        "classes": ClassSet(tuple("abcdefghijklmnopqrs"[:classes]), ((0, 0, 0),) * classes),
         "optimizer": optimizer,
         "batch_norm": "running",
         "strong": STRONG,
