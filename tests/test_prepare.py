@@ -138,7 +138,7 @@ def test_a_sound_data_set(data_root: Path, tmp_path: Path) -> None:
     remarks = "\n".join(source["remarks"])
     assert "skipped:" in remarks
     assert "15188.png: the label is 40x96 but its image" in remarks
-    assert "missing numbers: 2, 6-15187" in remarks
+    assert "missing numbers: 2, 6 to 15187" in remarks
     labels = [miniatures.scenes("day").label(index) for index in (0, 2, 3, 0)]
     roads = sum(int((label == 0).sum()) for label in labels)
     assert source["pixels"]["road"] == roads

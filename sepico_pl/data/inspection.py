@@ -8,6 +8,7 @@ import numpy as np
 
 from sepico_pl.data.checks import SizeMismatch
 from sepico_pl.data.datasets import ImageFolder, SegmentationFolder
+from sepico_pl.data.labels import ranges
 from sepico_pl.data.ledger import Ledger
 from sepico_pl.types import InputError
 
@@ -103,7 +104,7 @@ def _compare_with_published(report: Report, collection: Collection) -> None:
 
 
 def _missing_numbers(collection: Collection, published: int) -> str:
-    """Name the gaps where files are numbered through, as "2154-2158, 4634"."""
+    """Name the gaps where files are numbered through, as "2154 to 2158, 4634"."""
     paths = (
         [image for image, _ in collection.pairs]
         if isinstance(collection, SegmentationFolder)
@@ -114,11 +115,5 @@ def _missing_numbers(collection: Collection, published: int) -> str:
     there = {int(path.stem) for path in paths}
     first = min(there | {1})
     gaps = [number for number in range(first, first + published) if number not in there]
-    runs: list[list[int]] = []
-    for number in gaps:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1][1:] = [number]
-        else:
-            runs.append([number])
-    shown = ["-".join(map(str, run)) for run in runs[:10]]
-    return ", ".join(shown) + (f" and {len(runs) - 10} more gaps" if len(runs) > 10 else "")
+    runs = ranges(gaps).split(", ")
+    return ", ".join(runs[:10]) + (f" and {len(runs) - 10} more gaps" if len(runs) > 10 else "")

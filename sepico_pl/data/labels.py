@@ -69,7 +69,7 @@ class IdLabels:
             unknown = np.unique(ids[label == UNKNOWN]).tolist()
             known = np.flatnonzero((self.plain if as_classes else self.table) != UNKNOWN).tolist()
             message = (
-                f"{path}: unknown class ids {unknown[:SHOWN]}; known are {_ranges(known[:-1])} "
+                f"{path}: unknown class ids {unknown[:SHOWN]}; known are {ranges(known[:-1])} "
                 f"({len(set(self.plain.tolist()) - {UNKNOWN, IGNORE_INDEX})} classes), and "
                 f"{IGNORE_INDEX} for pixels to ignore; mend the label or the id map"
             )
@@ -88,7 +88,7 @@ def _id_table(classes: Mapping[int, int]) -> ByteArray:
     return table
 
 
-def _ranges(numbers: Iterable[int]) -> str:
+def ranges(numbers: Iterable[int]) -> str:
     """Write 0, 1, 2, 5 as "0 to 2, 5"."""
     runs: list[list[int]] = []
     for number in numbers:
