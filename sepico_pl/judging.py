@@ -4,7 +4,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytorch_lightning as pl
 import torch
@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from sepico_pl.adapt.class_weights import log_frequency_weights
-from sepico_pl.assembly import build, ledger_of, plain_config
+from sepico_pl.assembly import Config, build, ledger_of, plain_config
 from sepico_pl.checkpoints import evaluated_network, load
 from sepico_pl.data.benchmark import Benchmark
 from sepico_pl.data.checks import with_progress
@@ -27,8 +27,6 @@ from sepico_pl.model.inference import Inference
 from sepico_pl.tables import print_scores, write_json
 from sepico_pl.task import SegmentationTask, batch_norm_policy
 from sepico_pl.types import InputError
-
-Plain = dict[str, Any]
 
 
 def evaluate(config: DictConfig) -> dict[str, dict[str, float]]:
@@ -103,15 +101,14 @@ def submit(config: DictConfig) -> Path:
     plain = plain_config(config)
     output = Path(plain["output"]).expanduser()
     benchmark = cast(Benchmark, build(plain["dataset"]["target"]))
+    form = submission_format(benchmark.name)
     images = benchmark.images("test")
-    expected = benchmark.published["test"]
-    if len(images) != expected:
+    if len(images) != form.images:
         message = (
             f"{benchmark.root}: {len(images)} test images of {benchmark.name}, the server expects "
-            f"{expected}; unpack the test archive whole (all conditions)"
+            f"{form.images}; unpack the test archive whole, and choose all conditions"
         )
         raise InputError(message)
-    form = submission_format(benchmark.name)
     if plain["checkpoint"] is not None:
         if output.exists():
             message = f"output={output} exists already; choose another name"
@@ -131,7 +128,7 @@ def submit(config: DictConfig) -> Path:
     return output
 
 
-def rebuilt(plain: Plain) -> tuple[AdaptationData, SegmentationTask]:
+def rebuilt(plain: Config) -> tuple[AdaptationData, SegmentationTask]:
     """Load a checkpoint, with the network and the way of asking it that were chosen."""
     root = plain.get("dataset_root")
     data, task = load(Path(plain["checkpoint"]), root)
@@ -157,7 +154,7 @@ def rebuilt(plain: Plain) -> tuple[AdaptationData, SegmentationTask]:
     return data, task
 
 
-def chosen_target(plain: Plain, task: SegmentationTask) -> Benchmark | None:
+def chosen_target(plain: Config, task: SegmentationTask) -> Benchmark | None:
     """Return the benchmark that target=<name> chose; None for the checkpoint's own data.
 
     Raises:

@@ -4,13 +4,13 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from sepico_pl.assembly import build, ledger_of, plain_config
+from sepico_pl.assembly import Config, build, ledger_of, plain_config
 from sepico_pl.data.benchmark import Benchmark
 from sepico_pl.data.copying import Job, copy_all
 from sepico_pl.data.datasets import ImageFolder, ReferencedFolder, SegmentationFolder
@@ -19,7 +19,6 @@ from sepico_pl.data.ledger import Ledger
 from sepico_pl.tables import write_json
 from sepico_pl.types import DomainPair, InputError, Size
 
-Plain = dict[str, Any]
 Collection = ImageFolder | SegmentationFolder
 SHOWN = 20
 
@@ -77,7 +76,7 @@ def prepare(config: DictConfig) -> int:
     return problems
 
 
-def parts_of(plain: Plain, pair: DomainPair) -> Iterator[Part]:
+def parts_of(plain: Config, pair: DomainPair) -> Iterator[Part]:
     """Name every collection of files that a data set has."""
     dataset, data = plain["dataset"], plain["data"]
     if "source" in dataset and "target" in dataset:

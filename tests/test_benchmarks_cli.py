@@ -10,6 +10,10 @@ import pytest
 from command_line import call
 from PIL import Image
 
+from sepico_pl.data.benchmarks import cityscapes, gta
+from sepico_pl.data.pair import domain_pair
+from sepico_pl.types import InputError
+
 SMALL = [
     "data.source_size=[48,96]",
     "data.target_size=[48,96]",
@@ -144,9 +148,11 @@ def test_an_archive_for_the_server(
             for condition in ("fog", "night", "rain", "snow")
             for n in range(500)
         ]
-        names, own_size = names[:500], ["data.target_size=[24,48]"]
-        own_size.append("dataset.target.conditions=[fog]")
+        own_size = ["data.target_size=[24,48]"]
     miniatures.archive_of_images(own / "rgb_anon", names)
+    if target == "acdc":
+        fog = [f"paths.acdc={own}", "dataset.target.conditions=[fog]", "output=fog.zip"]
+        assert "expects 2000" in call(monkeypatch, folder, "submit", "target=acdc", *fog)
     base = [f"target={target}", f"paths.{target}={own}", *own_size, "output=archive.zip"]
     arguments = [f"checkpoint={checkpoint}", *base]
     assert call(monkeypatch, folder, "submit", *arguments) == ""
@@ -164,10 +170,9 @@ def test_an_archive_for_the_server(
     assert f"{len(names) - 1} test images" in call(monkeypatch, folder, "submit", *base)
 
 
-def test_an_imported_network_needs_no_data(folder: Path) -> None:
-    """A pair is looked for when it is first needed."""
-    from sepico_pl.data.benchmarks import cityscapes, gta
-    from sepico_pl.data.pair import domain_pair
-
+def test_a_pair_is_looked_for_when_it_is_first_needed() -> None:
+    """So that a checkpoint can be imported, or judged elsewhere, without the data it is for."""
     pair = domain_pair(gta("/nowhere"), cityscapes("/nowhere"))
     assert len(pair.classes) == 19
+    with pytest.raises(InputError, match=r"/nowhere: there is no such folder for gta"):
+        len(pair.source_train)

@@ -1,6 +1,7 @@
 """`prepare` through the real command line: every defect in one pass, and the resized copy."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -202,7 +203,7 @@ def test_a_killed_copy_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with subprocess.Popen(command, cwd=tmp_path, start_new_session=True) as process:
         while process.poll() is None and len(list(copied.glob("0*.png"))) < 5:
             time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait(60)
     there = {path: path.stat().st_mtime_ns for path in copied.glob("0*.png")}
     assert 5 <= len(there) < 60

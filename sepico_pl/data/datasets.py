@@ -7,7 +7,7 @@ Arrays: image (H, W, 3) uint8 RGB, label (H, W) uint8 class ids, 255 ignored.
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ class ImageFolder:
     def __init__(self, find: Callable[[], Sequence[Path]]) -> None:
         """Look for nothing yet."""
         self.find = find
+        self._sizes: list[tuple[int, int]] | None = None
 
     @cached_property
     def images(self) -> list[Path]:
@@ -53,9 +54,17 @@ class ImageFolder:
         Raises:
             InputError: naming the first file that cannot be read, or if there is none.
         """
+        sizes = []
         for outcome in self.examine(ledger):
             if isinstance(outcome, InputError):
                 raise outcome
+            height, width = outcome["sizes"][0]
+            sizes.append((height, width))
+        self._sizes = sizes
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what loader processes need: the files that were found, not how."""
+        return {**vars(self), "images": self.images, "find": None}
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -66,8 +75,8 @@ class ImageFolder:
         return read_image(self.images[index])
 
     def size(self, index: int) -> tuple[int, int]:
-        """Return an image's height and width."""
-        return read_size(self.images[index])
+        """Return an image's height and width: of the check, or else from its header."""
+        return read_size(self.images[index]) if self._sizes is None else self._sizes[index]
 
 
 class ReferencedFolder(ImageFolder):
@@ -86,6 +95,10 @@ class ReferencedFolder(ImageFolder):
     def both(self) -> list[tuple[Path, Path]]:
         """Image and reference files."""
         return list(self.find_both())
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what loader processes need: the files that were found, not how."""
+        return {**super().__getstate__(), "both": self.both, "find_both": None}
 
     def items(self) -> list[Item]:
         """Return what belongs together: image and reference."""
@@ -162,6 +175,10 @@ class SegmentationFolder:
         if void:
             print(f"{len(void)} labels without any class (all pixels ignored): {_listed(void)}")
         self.pairs, self._counts = kept, counts
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what loader processes need: the files that were found, not how."""
+        return {**vars(self), "pairs": self.pairs, "find": None}
 
     @property
     def class_counts(self) -> Counts:

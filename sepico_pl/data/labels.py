@@ -43,7 +43,6 @@ class IdLabels:
         Raises:
             InputError: for an id or class outside 0 to 255.
         """
-        self.known = sorted(classes)
         self.table = _id_table(classes)
         kept = {c for c in classes.values() if c != IGNORE_INDEX}
         self.plain = _id_table({c: c for c in kept})

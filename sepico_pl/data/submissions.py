@@ -25,9 +25,15 @@ SHOWN = 5
 
 @dataclass(frozen=True)
 class SubmissionFormat:
-    """Folders at the top of an archive; each holds a PNG per test image, named like it."""
+    """What a server expects.
+
+    Attributes:
+        folders: at the top of the archive; each holds a PNG per test image, named like it.
+        images: number of test images.
+    """
 
     folders: tuple[str, ...]
+    images: int
 
     def validate(self, archive: Path, sizes: Mapping[str, Size]) -> None:
         """Compare an archive with the test images before anybody uploads it.
@@ -93,8 +99,8 @@ def _problem(content: bytes, folder: str, size: Size) -> str:
 
 
 FORMATS = {
-    "dark_zurich": SubmissionFormat((LABELS, INVALID, CONFIDENCE)),
-    "acdc": SubmissionFormat((LABELS,)),
+    "dark_zurich": SubmissionFormat((LABELS, INVALID, CONFIDENCE), images=151),
+    "acdc": SubmissionFormat((LABELS,), images=2000),
 }
 
 

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from sepico_pl.contrast.losses import distribution_loss, prototype_loss
 from sepico_pl.contrast.modes import (
     BankContrast,
     DistributionContrast,
@@ -8,6 +9,7 @@ from sepico_pl.contrast.modes import (
     PixelContrast,
     PrototypeContrast,
 )
+from sepico_pl.contrast.pixels import select_pixels
 from sepico_pl.types import InputError
 
 MODES = {"proto": PrototypeContrast, "dist": DistributionContrast, "bank": BankContrast}
@@ -40,7 +42,7 @@ def fed(module: PixelContrast, record, dtype: torch.dtype) -> PixelContrast:
 @pytest.mark.parametrize("name", list(DTYPES))
 def test_losses_and_gradients_are_the_official_ones(golden, name, mode, length) -> None:
     record = golden(f"b_losses_M{length}.npz")
-    # Class-weighted cases belong to the night; here no contrast has class weights.
+    # Class-weighted cases: test_class_weights_are_the_callers_factors.
     cases = [
         key.removesuffix("_loss")
         for key in record.files
@@ -60,6 +62,32 @@ def test_losses_and_gradients_are_the_official_ones(golden, name, mode, length) 
         assert loss.item() == pytest.approx(float(record[f"{case}_loss"]), rel=1e-5), case
         error = (gradient - expected).norm() / expected.norm().clamp(min=1e-12)
         assert error <= 1e-5, case
+
+
+@pytest.mark.parametrize("length", [3, 200])
+@pytest.mark.parametrize("mode", ["proto", "dist"])
+@pytest.mark.parametrize("name", list(DTYPES))
+def test_class_weights_are_the_callers_factors(golden, name, mode, length) -> None:
+    """Losses are per pixel: weights multiply them, and the mean does not divide by the weights.
+
+    The official code weighs the cross-entropy alone, not the variance term of the pixel's class.
+    """
+    record, dtype = golden(f"b_losses_M{length}.npz"), DTYPES[name]
+    mean, variance = (torch.from_numpy(record[f"{name}_{part}"]) for part in ("mean", "cov"))
+    feature = torch.from_numpy(record["feat"]).to(dtype).requires_grad_()
+    labels = torch.from_numpy(record["mask_many"])[:, 0]
+    embeddings, classes = select_pixels(feature, labels, 19, 0.75)
+    weights = torch.linspace(0.5, 2, 19, dtype=dtype)[classes]
+    if mode == "proto":
+        loss = (weights * prototype_loss(embeddings, classes, mean, 100.0)).mean()
+    else:
+        losses = distribution_loss(embeddings, classes, mean, variance, 100.0)
+        spread = (embeddings.square() * variance[classes]).sum(dim=1) / (2 * 100.0**2)
+        loss = (weights * (losses - spread) + spread).mean()
+    (gradient,) = torch.autograd.grad(loss, feature)
+    assert loss.item() == pytest.approx(float(record[f"{name}_{mode}_many_cw_loss"]), rel=1e-6)
+    expected = torch.from_numpy(record[f"{name}_{mode}_many_cw_grad"])
+    assert (gradient - expected).norm() <= 1e-5 * expected.norm()
 
 
 @pytest.mark.parametrize("mode", ["proto", "dist"])

@@ -1,4 +1,5 @@
 import os
+import pickle
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 
 from sepico_pl.data.classes import CITYSCAPES
-from sepico_pl.data.datasets import ImageFolder, SegmentationFolder
+from sepico_pl.data.datasets import ImageFolder, ReferencedFolder, SegmentationFolder
 from sepico_pl.data.files import read_image
 from sepico_pl.data.labels import IdLabels
 from sepico_pl.data.ledger import Ledger
@@ -334,7 +335,7 @@ def test_unlabelled_images_hold_no_label(folder: Path) -> None:
     assert isinstance(images, UnlabelledImages)
     assert not isinstance(images, LabelledImages)
     assert images[0].shape == (2, 3, 3)
-    assert set(vars(images)) == {"find", "images"}
+    assert set(vars(images)) == {"find", "images", "_sizes"}
     assert not [name for name in dir(images) if "label" in name]
 
 
@@ -356,3 +357,29 @@ def test_cityscapes_classes_are_the_benchmarks(shared: Path) -> None:
     assert [int(row[0]) for row in rows] == list(range(19)) == list(range(len(CITYSCAPES)))
     assert [row[1] for row in rows] == list(CITYSCAPES.names)
     assert [tuple(map(int, row[3].split(","))) for row in rows] == list(CITYSCAPES.palette)
+
+
+def test_a_stem_listed_twice(folder: Path) -> None:
+    (folder / "train.txt").write_text("a\nb\na\n")
+    with pytest.raises(InputError, match=r"train\.txt: a is listed twice"):
+        labelled(folder)
+
+
+def test_collections_reach_processes_that_start_afresh(folder: Path) -> None:
+    """Spawned loader processes are sent what was found, though a way of finding cannot be."""
+    pairs = labelled(folder)
+    images = ImageFolder(lambda: listed_images(folder, "train"))
+    both = ReferencedFolder(lambda: [(path, path) for path in listed_images(folder, "train")])
+    for collection in (pairs, images, both):
+        sent = pickle.loads(pickle.dumps(collection))
+        assert len(sent) == 2
+        np.testing.assert_array_equal(sent[1][0], collection[1][0])
+    assert pickle.loads(pickle.dumps(pairs)).class_counts.tolist() == pairs.class_counts.tolist()
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(both)).reference(1), both[1])
+
+
+def test_sizes_are_those_of_the_headers(folder: Path) -> None:
+    images = ImageFolder(lambda: listed_images(folder, "train"))
+    before = [images.size(index) for index in range(2)]
+    images.check(Ledger(None))
+    assert [images.size(index) for index in range(2)] == before == [(2, 3), (2, 3)]
