@@ -15,9 +15,10 @@ from sepico_pl.adapt.teacher import Teacher
 from sepico_pl.augment.appearance import StrongAugmentation
 from sepico_pl.augment.balanced_crop import ClassBalancedCrop
 from sepico_pl.augment.chance import Chance
-from sepico_pl.augment.class_mix import class_mask, paste
+from sepico_pl.augment.class_mix import class_mask, classes_present, paste
 from sepico_pl.contrast.modes import MultiStageContrast
 from sepico_pl.model.segmentor import Segmentor
+from sepico_pl.ranks import number_of_ranks
 from sepico_pl.task import BatchNormPolicy, OptimizerFactory, SegmentationTask
 from sepico_pl.types import (
     IGNORE_INDEX,
@@ -94,10 +95,14 @@ class SourceOnly(SegmentationTask):
 
     def losses(self, batch: AdaptationBatch) -> Iterator[tuple[str, Tensor]]:
         """Yield the source's cross-entropy."""
-        self.chance.start(self.global_step, self.global_rank)
+        self.start_step()
         source = batch["source"]
         image = self.strong(source["image"], self.strong.draw(self.chance), self.chance)
         yield "source", self.cross_entropy(self.student(image), source["label"])
+
+    def start_step(self) -> None:
+        """Let every random decision of this step depend on its number."""
+        self.chance.start(self.global_step, rank=self.global_rank, ranks=number_of_ranks())
 
     def cross_entropy(self, logits: Tensor, label: Tensor, weight: Tensor | None = None) -> Tensor:
         """Average the class-weighted cross-entropy over all pixels (see `pixel_cross_entropy`).
@@ -178,7 +183,7 @@ class SePiCo(SourceOnly):
         every parameter and comes last.
         """
         source, target = batch["source"], batch["target"]
-        self.chance.start(self.global_step, self.global_rank)
+        self.start_step()
 
         # 0. The teacher follows the student.
         self.teacher.follow(self.student, self.global_step)
@@ -234,8 +239,8 @@ class SePiCo(SourceOnly):
 
     def pasted(self, label: Tensor) -> Tensor:
         """Mark what is pasted onto each target: half of the whole batch's classes, (B, H, W)."""
-        present = torch.unique(label)
-        return torch.stack([class_mask(one, self.chance.pasted_classes(present)) for one in label])
+        chosen = self.chance.pasted_classes(classes_present(label), len(label))
+        return torch.stack([class_mask(*pair) for pair in zip(label, chosen, strict=True)])
 
     def target_loss(self, image: Tensor, label: Tensor) -> Tensor:
         """Contrast target pixels (B, 3, H, W) by their pseudo-labels (B, H, W)."""
@@ -255,9 +260,9 @@ class SePiCo(SourceOnly):
         assert self.contrast is not None
         loss: Tensor = self.contrast(embeddings, label)
         margin = self.contrast.margin([one.detach() for one in embeddings], label)
-        self.log(f"train/{domain}_contrast", loss.detach())
+        self.log(f"train/{domain}_contrast", loss.detach(), sync_dist=True)
         if margin is not None:
-            self.log(f"train/{domain}_margin", margin)
+            self.log(f"train/{domain}_margin", margin, sync_dist=True)
         return loss
 
     def untouched(self) -> Tensor:

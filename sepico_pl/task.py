@@ -83,7 +83,7 @@ class SegmentationTask(pl.LightningModule, ABC):
         optimizer = cast(LightningOptimizer, self.optimizers())
         optimizer.zero_grad()
         for name, loss in self.losses(batch):
-            self.log(f"train/{name}", loss.detach(), prog_bar=True)
+            self.log(f"train/{name}", loss.detach(), prog_bar=True, sync_dist=True)
             with self._gradient_exchange(last=name == "source"):
                 self.manual_backward(loss)
             del loss

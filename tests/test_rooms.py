@@ -9,7 +9,7 @@ import pytest
 PACKAGE = "sepico_pl"
 SOURCE = Path(__file__).resolve().parents[1] / PACKAGE
 
-FOUNDATION = {"", "types"}  # "" is the package itself: __init__.py
+FOUNDATION = {"", "types", "ranks"}  # "" is the package itself: __init__.py
 ROOMS = {"data", "augment", "model", "contrast", "adapt", "metrics"}
 MODULES = {"task", "module"}
 SURROUNDINGS = {"optim", "loggers", "tables", "cli"}
@@ -18,6 +18,7 @@ PROGRAMS = {"train", "evaluate", "import_official", "prepare", "predict", "submi
 MAY_IMPORT = {
     "": set(),
     "types": set(),
+    "ranks": set(),
     **dict.fromkeys(ROOMS, FOUNDATION),
     **dict.fromkeys(SURROUNDINGS, FOUNDATION),
     **dict.fromkeys(MODULES, FOUNDATION | ROOMS | MODULES | {"optim"}),

@@ -41,20 +41,20 @@ class RecordedChance(Chance):
         super().__init__(seed=0)
         self.record = record
 
-    def start(self, step: int, rank: int) -> None:
-        super().start(step, rank)
-        self.step, self.image = step, 0
+    def start(self, step: int, *, rank: int, ranks: int) -> None:
+        super().start(step, rank=rank, ranks=ranks)
+        self.step = step
 
     def crop_corners(self, images: int, tries: int, room: tuple[int, int]) -> torch.Tensor:
         boxes = torch.tensor(self.record["cand"][self.step])
         assert boxes.shape[:2] == (images, tries)
         return boxes[..., [0, 2]]
 
-    def pasted_classes(self, present: torch.Tensor) -> torch.Tensor:
-        chosen = torch.tensor(self.record["mix"][self.step][self.image])
-        assert torch.isin(chosen, present).all()
-        assert len(chosen) == (len(present) + 1) // 2
-        self.image += 1
+    def pasted_classes(self, present: torch.Tensor, images: int) -> list[torch.Tensor]:
+        chosen = [torch.tensor(classes) for classes in self.record["mix"][self.step]]
+        assert len(chosen) == images
+        assert all(torch.isin(classes, present).all() for classes in chosen)
+        assert all(len(classes) == (len(present) + 1) // 2 for classes in chosen)
         return chosen
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from sepico_pl.ranks import number_of_ranks, sum_over_ranks
 from sepico_pl.types import InputError, TargetBatch
 
 
@@ -46,11 +47,12 @@ def most_likely(probabilities: Tensor) -> PseudoLabels:
 
 
 def mixing_weight(confidence: Tensor, threshold: float) -> Tensor:
-    """Return the share of the batch's pixels with `confidence >= threshold`, in [0, 1].
+    """Return the share of all ranks' pixels with `confidence >= threshold`, in [0, 1].
 
     One trust for all target pixels (DACS, Tranheden et al. 2021).
     """
-    return (confidence >= threshold).to(confidence.dtype).mean()
+    share = (confidence >= threshold).to(confidence.dtype).mean()
+    return sum_over_ranks(share) / number_of_ranks()
 
 
 class IgnoredRows:

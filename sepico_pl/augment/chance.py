@@ -1,7 +1,8 @@
 """Every random decision of a training step, in one place that a test can replace.
 
-Drawn on the host from (seed, rank, step), so that a resumed run decides as the uninterrupted one
-and no decision waits for the device.
+Drawn on the host from (seed, step), so that a resumed run decides as the uninterrupted one and no
+decision waits for the device. What concerns one image is drawn for the images of all ranks, of
+which each takes its own: ranks never disagree, and two decide as one with the whole batch.
 """
 
 from typing import NamedTuple
@@ -9,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+
+DECISIONS, DROPOUT = 0, 1
 
 
 class JitterFactors(NamedTuple):
@@ -30,13 +33,28 @@ class Chance:
     """
 
     def __init__(self, seed: int) -> None:
-        """Start at step 0 of rank 0."""
+        """Start at step 0, with one rank."""
         self.seed = seed
-        self.start(step=0, rank=0)
+        self._restart(step=0, rank=0, ranks=1)
 
-    def start(self, step: int, rank: int) -> None:
-        """Begin a step: what follows depends on (seed, rank, step) and the order of calls."""
-        self.dice = np.random.default_rng([self.seed, rank, step])
+    def start(self, step: int, *, rank: int, ranks: int) -> None:
+        """Begin a step: what follows depends on (seed, step) and the order of calls.
+
+        So do torch's own generators, for dropout and drop-path, on each rank its own way.
+        """
+        self._restart(step, rank, ranks)
+        state = np.random.SeedSequence([self.seed, DROPOUT, step, rank]).generate_state(
+            1, np.uint64
+        )
+        torch.manual_seed(int(state[0]))
+
+    def _restart(self, step: int, rank: int, ranks: int) -> None:
+        self.dice = np.random.default_rng([self.seed, DECISIONS, step])
+        self.rank, self.ranks = rank, ranks
+
+    def _own(self, images: int) -> slice:
+        """Return where this rank's `images` lie among those of all ranks."""
+        return slice(self.rank * images, (self.rank + 1) * images)
 
     def happens(self, probability: float) -> bool:
         """Decide once, for the whole batch."""
@@ -50,21 +68,25 @@ class Chance:
             tries: candidates per image.
             room: rows and columns that a crop can move by, each >= 0.
         """
-        corners = self.dice.integers(0, np.asarray(room) + 1, (images, tries, 2))
-        return torch.from_numpy(corners)
+        limits = np.asarray(room) + 1
+        corners = self.dice.integers(0, limits, (images * self.ranks, tries, 2))
+        return torch.from_numpy(corners[self._own(images)])
 
-    def pasted_classes(self, present: Tensor) -> Tensor:
-        """Choose half of the classes `present` (K,), rounded up: those pasted into one image."""
-        chosen = self.dice.permutation(len(present))[: (len(present) + 1) // 2]
-        return present[torch.from_numpy(chosen).to(present.device)]
+    def pasted_classes(self, present: Tensor, images: int) -> list[Tensor]:
+        """Choose half of the classes `present` (K,), rounded up, to paste into each of B images."""
+        half = (len(present) + 1) // 2
+        orders = [self.dice.permutation(len(present)) for _ in range(images * self.ranks)]
+        chosen = (torch.from_numpy(order[:half]) for order in orders[self._own(images)])
+        return [present[places.to(present.device)] for places in chosen]
 
     def jitter_factors(self, images: int, strength: float) -> JitterFactors:
         """Draw the strengths of a colour jitter, each uniform within `strength` of no change."""
-        drawn = torch.from_numpy(self.dice.uniform(-strength, strength, (4, images)))
+        drawn = self.dice.uniform(-strength, strength, (4, images * self.ranks))
+        own = torch.from_numpy(drawn[:, self._own(images)])
         scale = torch.tensor([1.0, 1.0, 1.0, 2 * torch.pi])[:, None]
         neutral = torch.tensor([0.0, 1.0, 1.0, 0.0])[:, None]
         order = tuple(self.dice.permutation(4).tolist())
-        return JitterFactors(neutral + scale * drawn.float(), order)
+        return JitterFactors(neutral + scale * own.float(), order)
 
     def blur_sigma(self, low: float, high: float) -> float:
         """Draw the standard deviation of a blur in pixels, shared by the batch."""

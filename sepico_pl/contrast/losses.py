@@ -93,30 +93,30 @@ def bank_loss(
     return loss
 
 
-def diversity(embeddings: Tensor, mean: Tensor, temperature: float) -> Tensor:
+def diversity(embedding: Tensor, mean: Tensor, temperature: float) -> Tensor:
     """Compute the regulariser of the released code, a scalar <= -1.
 
-    (1 / (C ln C)) sum_k log softmax_k(qbar . mu_k / tau), qbar the mean of the embeddings. It
+    (1 / (C ln C)) sum_k log softmax_k(qbar . mu_k / tau), qbar the mean of unit embeddings. It
     equals -1 where qbar is equally near to all classes; minimising it moves qbar away from there
     (docs/departures.md).
 
     Args:
-        embeddings: (N, D) of unit length, N >= 1.
+        embedding: (D,), qbar.
         mean: (C, D), C >= 2.
         temperature: tau > 0.
     """
     num_classes = len(mean)
-    log_shares = F.log_softmax(embeddings.mean(dim=0) @ mean.T / temperature, dim=0)
+    log_shares = F.log_softmax(embedding @ mean.T / temperature, dim=0)
     return log_shares.sum() / (num_classes * math.log(num_classes))
 
 
-def margin(embeddings: Tensor, labels: Tensor, mean: Tensor) -> Tensor:
-    """Average over pixels how much nearer their class is: q.mu_y - max_{k != y} q.mu_k.
+def margins(embeddings: Tensor, labels: Tensor, mean: Tensor) -> Tensor:
+    """Measure how much nearer each pixel's class is: q.mu_y - max_{k != y} q.mu_k.
 
-    A scalar in [-2, 2] for unit embeddings (N, D), N >= 1; independent of the temperature, so it
-    shows progress where the loss hardly moves (tau = 100).
+    (N,) in [-2, 2] for unit embeddings (N, D); independent of the temperature, so it shows
+    progress where the loss hardly moves (tau = 100).
     """
     similarity = embeddings @ mean.T
     own_class = F.one_hot(labels, len(mean)).bool()
     other = similarity.masked_fill(own_class, -math.inf).amax(dim=1)
-    return (similarity[own_class] - other).mean()
+    return similarity[own_class] - other

@@ -17,11 +17,12 @@ from sepico_pl.contrast.losses import (
     bank_loss,
     distribution_loss,
     diversity,
-    margin,
+    margins,
     prototype_loss,
 )
 from sepico_pl.contrast.pixels import select_pixels
 from sepico_pl.contrast.statistics import ClassBank, ClassMoments, at_least_float32
+from sepico_pl.ranks import shared_sum, sum_over_ranks
 from sepico_pl.types import InputError
 
 
@@ -77,7 +78,7 @@ class PixelContrast(nn.Module, ABC):
         self.moments.update(embeddings, labels)
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """Average the contrast over the selected pixels and add the regulariser.
+        """Average the contrast over the selected pixels of all ranks and add the regulariser.
 
         Args:
             embeddings: (B, D, h, w) of unit length over D.
@@ -89,18 +90,25 @@ class PixelContrast(nn.Module, ABC):
         """
         with torch.autocast(embeddings.device.type, enabled=False):
             pixels, classes = self._select(embeddings, labels)
-            if not len(classes):
+            count = sum_over_ranks(torch.tensor(len(classes), device=classes.device))
+            if not count:
                 return embeddings.sum() * 0
-            loss = self.pixel_losses(pixels, classes).mean()
-            regulariser = diversity(pixels, self.moments.mean, self.temperature)
+            loss = shared_sum(self.pixel_losses(pixels, classes).sum()) / count
+            mean_embedding = shared_sum(pixels.sum(dim=0)) / count
+            regulariser = diversity(mean_embedding, self._mean(pixels), self.temperature)
             return self.weight * (loss + self.diversity_weight * regulariser)
 
     @torch.no_grad()
     def margin(self, embeddings: Tensor, labels: Tensor) -> Tensor | None:
-        """Measure the pixels' margin (see `losses.margin`); None if no pixel counts."""
+        """Average the pixels' `losses.margins` over all ranks; None if no pixel counts."""
         with torch.autocast(embeddings.device.type, enabled=False):
             pixels, classes = self._select(embeddings, labels)
-            return margin(pixels, classes, self.moments.mean) if len(classes) else None
+            count = sum_over_ranks(torch.tensor(len(classes), device=classes.device))
+            total = sum_over_ranks(margins(pixels, classes, self._mean(pixels)).sum())
+            return total / count if count else None
+
+    def _mean(self, embeddings: Tensor) -> Tensor:
+        return self.moments.mean.to(embeddings)
 
     def _select(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         num_classes = len(self.moments.count)
@@ -112,7 +120,7 @@ class PrototypeContrast(PixelContrast):
 
     def pixel_losses(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """See `losses.prototype_loss`."""
-        return prototype_loss(embeddings, labels, self.moments.mean, self.temperature)
+        return prototype_loss(embeddings, labels, self._mean(embeddings), self.temperature)
 
 
 class DistributionContrast(PixelContrast):
@@ -120,10 +128,9 @@ class DistributionContrast(PixelContrast):
 
     def pixel_losses(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """See `losses.distribution_loss`."""
-        moments = self.moments
-        return distribution_loss(
-            embeddings, labels, moments.mean, moments.variance, self.temperature
-        )
+        variance = self.moments.variance.to(embeddings)
+        mean = self._mean(embeddings)
+        return distribution_loss(embeddings, labels, mean, variance, self.temperature)
 
 
 class BankContrast(PixelContrast):
@@ -168,7 +175,8 @@ class BankContrast(PixelContrast):
 
     def pixel_losses(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """See `losses.bank_loss`."""
-        return bank_loss(embeddings, labels, self.bank.entries, self.bank.filled, self.temperature)
+        entries = self.bank.entries.to(embeddings)
+        return bank_loss(embeddings, labels, entries, self.bank.filled, self.temperature)
 
 
 class MultiStageContrast(nn.Module):

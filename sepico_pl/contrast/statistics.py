@@ -1,30 +1,25 @@
 """What is known of each class: moments of all source pixels, a bank of recent centroids.
 
 Both are persistent buffers and reduced over all ranks before they are merged, so that they travel
-in checkpoints and are equal on every rank.
+in checkpoints and are equal on every rank. Sums are float64: then neither the order of pixels nor
+their split over batches or ranks shows, and a hundred million of them leave the next ones their
+weight.
 
 Shapes: N pixels, C classes, D embedding width, M places of a class in the bank.
 """
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
-def sum_over_ranks(values: Tensor) -> Tensor:
-    """Add up a tensor over all ranks; the tensor itself where there is one process."""
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        values = values.clone()
-        dist.all_reduce(values)
-    return values
+from sepico_pl.ranks import sum_over_ranks
 
 
 def class_sums(values: Tensor, labels: Tensor, num_classes: int) -> Tensor:
-    """Add up each class's rows (N, D) over all ranks: (C, D), never through N x C x D."""
-    one_hot = F.one_hot(labels, num_classes).to(values.dtype)
+    """Add up each class's rows (N, D) over all ranks: (C, D) in float64, not through N x C x D."""
+    one_hot = F.one_hot(labels, num_classes).double()
     with torch.autocast(values.device.type, enabled=False):
-        return sum_over_ranks(one_hot.T @ values)
+        return sum_over_ranks(one_hot.T @ values.double())
 
 
 def class_counts(labels: Tensor, num_classes: int) -> Tensor:
@@ -42,7 +37,7 @@ class ClassMoments(nn.Module):
 
     Merged exactly batch by batch (Chan et al. 1979; the estimator of SePiCo's released code):
     weights by counts, plus the term w (1 - w) (mu - m)^2 between the means. The means of unit
-    vectors are not renormalised. Counts are int64, so they stay exact.
+    """Add up each class's rows (N, D) over all ranks: (C, D) float64, not via N x C x D."""
     """
 
     count: Tensor
@@ -53,13 +48,13 @@ class ClassMoments(nn.Module):
         """Start with nothing seen: all zeros for C = `num_classes`, D = `width`."""
         super().__init__()
         self.register_buffer("count", torch.zeros(num_classes, dtype=torch.int64))
-        self.register_buffer("mean", torch.zeros(num_classes, width))
-        self.register_buffer("variance", torch.zeros(num_classes, width))
+        self.register_buffer("mean", torch.zeros(num_classes, width, dtype=torch.float64))
+        self.register_buffer("variance", torch.zeros(num_classes, width, dtype=torch.float64))
 
     @torch.no_grad()
     def update(self, embeddings: Tensor, labels: Tensor) -> None:
         """Merge a batch: embeddings (N, D), labels (N,) int64 in [0, C); N may be 0."""
-        values = embeddings.to(self.mean.dtype)
+        values = embeddings.double()
         num_classes = len(self.count)
         batch_count = class_counts(labels, num_classes)
         divisor = batch_count.clamp(min=1)[:, None]
@@ -68,9 +63,9 @@ class ClassMoments(nn.Module):
         batch_variance = class_sums(squares, labels, num_classes) / divisor
 
         total = self.count + batch_count
-        weight = (batch_count.double() / total.clamp(min=1)).to(self.mean.dtype)[:, None]
+        weight = (batch_count.double() / total.clamp(min=1))[:, None]
         shift = batch_mean - self.mean
-        within = torch.lerp(self.variance, batch_variance, weight)
+        within = torch.lerp(self.variance.double(), batch_variance, weight)
         self.variance.copy_(within + weight * (1 - weight) * shift.square())
         self.mean.add_(weight * shift)
         self.count.copy_(total)
@@ -103,9 +98,9 @@ class ClassBank(nn.Module):
         """Append the mean of each class in the batch: (N, D), (N,) int64; N may be 0."""
         num_classes, length, _ = self.entries.shape
         batch_count = class_counts(labels, num_classes)
-        sums = class_sums(embeddings.to(self.entries.dtype), labels, num_classes)
+        sums = class_sums(embeddings, labels, num_classes)
         present = batch_count > 0
-        means = sums / batch_count.clamp(min=1)[:, None]
+        means = (sums / batch_count.clamp(min=1)[:, None]).to(self.entries.dtype)
         place = self.written % length
         classes = torch.arange(num_classes, device=labels.device)
         old = self.entries[classes, place]

@@ -9,7 +9,7 @@ from sepico_pl.contrast.losses import (
     bank_means,
     distribution_loss,
     diversity,
-    margin,
+    margins,
     prototype_loss,
 )
 
@@ -97,28 +97,28 @@ def test_gradients(case) -> None:
         lambda x: prototype_loss(x, labels, case["mean"], tau),
         lambda x: distribution_loss(x, labels, case["mean"], case["variance"], tau),
         lambda x: bank_loss(x, labels, case["entries"], case["filled"], tau),
-        lambda x: diversity(x, case["mean"], tau),
+        lambda x: diversity(x.mean(0), case["mean"], tau),
     ):
         assert torch.autograd.gradcheck(loss, (q,))
 
 
 def test_diversity_is_minus_one_where_all_classes_are_equally_near(case) -> None:
     alike = case["mean"][:1].expand(CLASSES, WIDTH)
-    assert float(diversity(case["embeddings"], alike, 0.1)) == pytest.approx(-1.0)
-    assert float(diversity(case["embeddings"], case["mean"], 0.1)) < -1.0
+    assert float(diversity(case["embeddings"].mean(0), alike, 0.1)) == pytest.approx(-1.0)
+    assert float(diversity(case["embeddings"].mean(0), case["mean"], 0.1)) < -1.0
 
 
 def test_margin_by_hand() -> None:
     mean = torch.eye(3)
     embeddings = torch.tensor([[0.6, 0.8, 0.0], [0.0, 0.0, 1.0]])
-    assert float(margin(embeddings, torch.tensor([0, 2]), mean)) == pytest.approx((-0.2 + 1) / 2)
+    assert margins(embeddings, torch.tensor([0, 2]), mean).tolist() == pytest.approx([-0.2, 1])
 
 
 def test_official_temperature_hides_progress() -> None:
     """At tau = 100 the loss stays within 0.7 % of ln C; the margin does not."""
     perfect = prototype_loss(torch.eye(3), torch.arange(3), torch.eye(3), 100.0)
     assert (perfect / math.log(3) - 1).abs().max() < 0.007
-    assert float(margin(torch.eye(3), torch.arange(3), torch.eye(3))) == 1.0
+    assert margins(torch.eye(3), torch.arange(3), torch.eye(3)).tolist() == [1.0] * 3
 
 
 def test_the_order_of_pixels_does_not_matter(case) -> None:
@@ -130,8 +130,8 @@ def test_the_order_of_pixels_does_not_matter(case) -> None:
         lambda q, y: bank_loss(q, y, case["entries"], case["filled"], tau),
     ):
         torch.testing.assert_close(loss(pixels[turn], labels[turn]), loss(pixels, labels)[turn])
-    shuffled = diversity(pixels[turn], case["mean"], tau)
-    torch.testing.assert_close(shuffled, diversity(pixels, case["mean"], tau))
+    shuffled = diversity(pixels[turn].mean(0), case["mean"], tau)
+    torch.testing.assert_close(shuffled, diversity(pixels.mean(0), case["mean"], tau))
 
 
 def test_the_names_of_classes_do_not_matter(case) -> None:

@@ -1,0 +1,40 @@
+"""What the processes ("ranks") of one training run agree on; with one process, nothing changes.
+
+Every rank must make the same calls in the same order.
+"""
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def number_of_ranks() -> int:
+    """Return how many processes train together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def sum_over_ranks(values: Tensor) -> Tensor:
+    """Add up a tensor over all ranks, without gradients; the tensor itself with one process."""
+    if number_of_ranks() > 1:
+        values = values.detach().clone()
+        dist.all_reduce(values)
+    return values
+
+
+def shared_sum(values: Tensor) -> Tensor:
+    """Add up a tensor over all ranks, so that averaged gradients are those of the sum.
+
+    Each rank's gradient reaches its own share alone, times the number of ranks: the average over
+    ranks that data-parallel training takes is then the gradient that one process would have.
+    """
+    ranks = number_of_ranks()
+    if ranks == 1:
+        return values
+    return sum_over_ranks(values) + ranks * (values - values.detach())
+
+
+def any_rank(flag: bool, device: torch.device) -> bool:
+    """Whether `flag` is set on any rank."""
+    if number_of_ranks() == 1:
+        return flag
+    return bool(sum_over_ranks(torch.tensor(int(flag), device=device)))
