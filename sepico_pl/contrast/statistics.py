@@ -37,7 +37,7 @@ class ClassMoments(nn.Module):
 
     Merged exactly batch by batch (Chan et al. 1979; the estimator of SePiCo's released code):
     weights by counts, plus the term w (1 - w) (mu - m)^2 between the means. The means of unit
-    """Add up each class's rows (N, D) over all ranks: (C, D) float64, not via N x C x D."""
+    vectors are not renormalised. Counts (int64) stay exact; mean and variance are float64.
     """
 
     count: Tensor
