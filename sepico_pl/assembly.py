@@ -4,14 +4,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytorch_lightning as pl
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.callbacks import (
-    Callback,
-    LearningRateMonitor,
-    ModelCheckpoint,
-)
+from pytorch_lightning.callbacks import Callback, LearningRateMonitor
 from pytorch_lightning.loggers import Logger
 
 from sepico_pl.augment.chance import Chance
@@ -19,6 +15,7 @@ from sepico_pl.callbacks import SelfSufficientCheckpoint, StopOnNonFinite
 from sepico_pl.contrast.modes import MultiStageContrast
 from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.data.ledger import Ledger
+from sepico_pl.keeping import KeepCheckpoints, WholeCheckpoints
 from sepico_pl.model.segmentor import Segmentor
 from sepico_pl.task import SegmentationTask
 from sepico_pl.types import DomainPair, InputError
@@ -66,6 +63,13 @@ def check_config(plain: Config) -> None:
         )
         raise InputError(message)
     check_widths(plain)
+    precision = plain["trainer"]["precision"]
+    if precision in ("16-true", "bf16-true", "transformer-engine", "transformer-engine-float16"):
+        message = (
+            f"trainer.precision={precision} would keep weights and class statistics in half "
+            "precision; choose bf16-mixed, 16-mixed, 32-true or 64-true"
+        )
+        raise InputError(message)
     steps = plain["trainer"]["max_steps"]
     if not isinstance(steps, int) or steps <= 0:
         message = f"trainer.max_steps={steps} must be a positive integer"
@@ -95,8 +99,9 @@ def build(config: Config, **parts: object) -> Any:  # noqa: ANN401
     """Call what `config` names with its keys and `parts`; lists and dicts arrive as plain types.
 
     Raises:
-        InputError: for a value that the called refuses.
+        InputError: for a value that the called refuses, or a name that is not on offer.
     """
+    check_targets(config)
     try:
         return instantiate(config, _partial_=True, _convert_="all")(**parts)
     except InputError:
@@ -105,6 +110,43 @@ def build(config: Config, **parts: object) -> Any:  # noqa: ANN401
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         message = f"{config['_target_']}: {reason}; check the keys it is given"
         raise InputError(message) from error
+
+
+def check_targets(node: object) -> None:
+    """Refuse to call what neither the project nor Lightning offers: a checkpoint may name anything.
+
+    Raises:
+        InputError: naming the target.
+    """
+    if isinstance(node, list | tuple):
+        for part in node:
+            check_targets(part)
+    if isinstance(node, dict):
+        for key, value in node.items():
+            check_targets(value)
+            if key == "_target_" and not is_offered(value):
+                message = (
+                    f"_target_: {value} is not on offer; it must be a class or function defined "
+                    "in sepico_pl, pytorch_lightning.Trainer or one of pytorch_lightning.loggers"
+                )
+                raise InputError(message)
+
+
+def is_offered(target: object) -> bool:
+    """Whether a name is that of a class or function defined where it says."""
+    if target == "pytorch_lightning.Trainer":
+        return True
+    name = str(target)
+    if not name.startswith(("sepico_pl.", "pytorch_lightning.loggers.")):
+        return False
+    try:
+        found = get_object(name)
+    except Exception:  # a module's import may fail in any way
+        return False
+    defined = f"{getattr(found, '__module__', '')}.{getattr(found, '__qualname__', '')}"
+    return defined == name or (
+        defined.startswith("pytorch_lightning.loggers.") and name.startswith("pytorch_lightning.")
+    )
 
 
 def build_data(plain: Config) -> AdaptationData:
@@ -151,12 +193,10 @@ def build_trainer(plain: Config, folder: Path) -> pl.Trainer:
     loggers: list[Logger] = [
         build(logger, save_dir=str(folder)) for logger in plain["logger"].values()
     ]
-    for logger in loggers:
-        logger.log_hyperparams(plain)
     callbacks: list[Callback] = [
-        ModelCheckpoint(dirpath=folder, filename="last", enable_version_counter=False),
-        SelfSufficientCheckpoint(plain),
-        StopOnNonFinite(),
+        StopOnNonFinite(folder),
+        SelfSufficientCheckpoint({**plain, "resume": None}),
+        KeepCheckpoints(folder, **plain["keep"]),
     ]
     if loggers:
         callbacks.append(LearningRateMonitor())
@@ -166,5 +206,7 @@ def build_trainer(plain: Config, folder: Path) -> pl.Trainer:
         default_root_dir=str(folder),
         logger=loggers or False,
         callbacks=callbacks,
+        plugins=[WholeCheckpoints()],
+        enable_checkpointing=False,
     )
     return trainer

@@ -1,15 +1,21 @@
-"""What happens around training: a checkpoint that needs nothing else, and the run's own files."""
+"""What happens around training: a checkpoint that needs nothing else, and an end to bad numbers."""
 
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Callback
+from torch import Tensor
 
+from sepico_pl.data.datamodule import AdaptationData
+from sepico_pl.ranks import any_rank
+from sepico_pl.resuming import newest_checkpoint
 from sepico_pl.types import InputError
 
 
 class SelfSufficientCheckpoint(Callback):
-    """Put the resolved configuration into every checkpoint, as plain types.
+    """Put the resolved configuration into every checkpoint, as plain types; flush the logs first.
 
     Args:
         config: the configuration of the run.
@@ -23,32 +29,69 @@ class SelfSufficientCheckpoint(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Add `config`."""
+        for logger in trainer.loggers:
+            logger.save()
         checkpoint["config"] = self.config
 
 
 class StopOnNonFinite(Callback):
-    """Stop a run whose loss is no longer a number, instead of training on garbage."""
+    """Stop a run whose loss is no longer a number, before a checkpoint takes it over.
+
+    Args:
+        folder: of the run, to name its last good checkpoint.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Remember the folder."""
+        self.folder = folder
+        self.first_bad = torch.tensor(-1)
 
     def on_train_batch_end(
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        outputs: object,
+        outputs: Any,  # noqa: ANN401
         batch: object,
         batch_idx: int,
     ) -> None:
-        """Look at the logged losses on the steps that log.
+        """Look at the losses without waiting for the device; see to them on the steps that log.
 
         Raises:
-            InputError: naming the losses and the step.
+            InputError: see `check`.
         """
-        if trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
+        losses = cast(dict[str, Tensor], outputs)
+        total = torch.stack(list(losses.values())).sum()
+        bad = self.first_bad.to(total.device)
+        is_first = (bad < 0) & ~total.isfinite()
+        self.first_bad = torch.where(is_first, trainer.global_step - 1, bad)
+        if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            self.check(trainer)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Refuse to save what is no number.
+
+        Raises:
+            InputError: see `check`.
+        """
+        self.check(trainer)
+
+    def check(self, trainer: pl.Trainer) -> None:
+        """Look whether a loss was not finite since the last look.
+
+        Raises:
+            InputError: naming the step, the files of its batch and the last good checkpoint.
+        """
+        step = int(self.first_bad)
+        if not any_rank(step >= 0, self.first_bad.device):
             return
-        losses = trainer.callback_metrics
-        broken = [name for name, value in losses.items() if not value.isfinite()]
-        if broken:
-            message = (
-                f"{', '.join(broken)} not finite at step {trainer.global_step}; "
-                "lower optim.learning_rate or use trainer.precision=32-true"
-            )
-            raise InputError(message)
+        good = newest_checkpoint(self.folder)
+        data = cast(AdaptationData, trainer.datamodule)  # type: ignore[attr-defined]
+        seen = f" ({'; '.join(data.batch_names(step))})" if step >= 0 else " of another rank"
+        message = (
+            f"the loss is not finite at step {step if step >= 0 else ''}{seen}; lower "
+            "optim.learning_rate or use trainer.precision=32-true; last good checkpoint: "
+            f"{'none yet' if good is None else good}"
+        )
+        raise InputError(message)

@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import cast
 
-import torch
-
-from sepico_pl.assembly import Config, build_data, build_task, without_downloads
+from sepico_pl.assembly import DATA_PATHS, Config, build_data, build_task, without_downloads
 from sepico_pl.data.datamodule import AdaptationData
+from sepico_pl.keeping import write_tensors
 from sepico_pl.model.segmentor import Segmentor
 from sepico_pl.model.weights import list_keys, read_file, take_over
 from sepico_pl.task import SegmentationTask
@@ -55,8 +54,80 @@ def load(path: Path, dataset_root: str | None = None) -> tuple[AdaptationData, S
         plain["dataset"]["root"] = dataset_root
     data = build_data(plain)
     task = build_task(without_downloads(plain), data.pair)
-    task.load_state_dict(checkpoint["state_dict"])
+    take_over(task, checkpoint["state_dict"], f"checkpoint={path}")
     return data, task
+
+
+# What a resumed run may have otherwise: it does not shape its weights.
+FREE_ON_RESUME = (
+    "resume",
+    "start",
+    "keep.",
+    "name",
+    "checked",
+    "data_root",
+    "paths.",
+    "logger.",
+    "data.workers",
+    "data.batch_size",
+    "data.judge_batch_size",
+    "trainer.accelerator",
+    "trainer.devices",
+    "trainer.num_nodes",
+    "trainer.strategy",
+    "trainer.enable_progress_bar",
+    "trainer.enable_model_summary",
+)
+
+
+def check_resumable(path: Path, plain: Config, task: SegmentationTask) -> int:
+    """Check that a checkpoint is of the run that is configured, and whole.
+
+    Args:
+        path: the checkpoint.
+        plain: the configuration.
+        task: built from it.
+
+    Returns:
+        The steps it has made.
+
+    Raises:
+        InputError: if the file cannot be used, or is of another run.
+    """
+    content = read_checkpoint(path, key="resume")
+    if not {"optimizer_states", "lr_schedulers", "loops", "global_step"} <= content.keys():
+        message = (
+            f"resume={path}: holds weights alone, not the state of a run; "
+            f"begin a run with start={path}"
+        )
+        raise InputError(message)
+    before, now = flat(content["config"]), flat(plain)
+    changed = [
+        f"{key} was {before.get(key, 'absent')} and is {now.get(key, 'absent')}"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key)
+        and not key.startswith(FREE_ON_RESUME)
+        and not key.endswith(DATA_PATHS)
+    ]
+    if changed:
+        message = (
+            f"resume={path}: {list_keys(changed, separator='; ')}; a resumed run is the same run: "
+            f"leave these as they were, or begin a run with start={path}"
+        )
+        raise InputError(message)
+    take_over(task, content["state_dict"], f"resume={path}")
+    return int(content["global_step"])
+
+
+def flat(node: object, prefix: str = "") -> dict[str, object]:
+    """Return the leaves of nested dicts by their dotted keys."""
+    if not isinstance(node, dict) or not node:
+        return {prefix: node}
+    return {
+        key: leaf
+        for name, value in node.items()
+        for key, leaf in flat(value, f"{prefix}.{name}" if prefix else str(name)).items()
+    }
 
 
 def evaluated_network(task: SegmentationTask, network: str) -> Segmentor:
@@ -132,12 +203,4 @@ def save(path: Path, task: SegmentationTask, plain: Config) -> None:
     Raises:
         InputError: if it cannot be written.
     """
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save({"config": plain, "state_dict": task.state_dict()}, partial)
-        partial.rename(path)
-    except (OSError, RuntimeError) as error:
-        partial.unlink(missing_ok=True)
-        message = f"output={path} cannot be written ({str(error).splitlines()[0]})"
-        raise InputError(message) from error
+    write_tensors(path, {"config": plain, "state_dict": task.state_dict()})

@@ -3,15 +3,34 @@
 Imports no torch, so that `--help` answers at once.
 """
 
+import errno
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import hydra
+from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+FULL_ERROR = "HYDRA_FULL_ERROR"
+INTERRUPTED = 130
+MENDABLE = {
+    errno.ENOSPC: "no space is left on its disk: free some, or choose another folder",
+    errno.EDQUOT: "the quota of its disk is used up: free some space, or choose another folder",
+    errno.EROFS: "it cannot be written to: choose another folder",
+    errno.EACCES: "permission is missing: choose another folder, or change its permissions",
+    errno.EPERM: "permission is missing: choose another folder, or change its permissions",
+    errno.ENOTDIR: "a part of this path is a file: choose another folder",
+    errno.EEXIST: "there is a file of this name: choose another one",
+    errno.EISDIR: "this is a folder: name a file",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "its links lead in a circle: mend them",
+    errno.EADDRINUSE: "set MASTER_PORT to a free port, or unset it",
+}
+LOST_RANK = ("Connection closed by peer", "Connection reset by peer", "remote process exited")
 
 
 def _find_conf() -> str:
@@ -23,29 +42,67 @@ def _find_conf() -> str:
     raise SystemExit(message)
 
 
-def command(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
-    """Make a function of the resolved configuration a command line of its own."""
+def command(
+    config_name: str, words: Callable[[Sequence[str]], list[str]] = list
+) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
+    """Make a function of the resolved configuration a command line of its own.
+
+    Args:
+        config_name: the file in conf/.
+        words: turns what was typed into what Hydra is given.
+    """
 
     def decorate(function: Callable[[DictConfig], None]) -> Callable[[], None]:
-        def readable(config: DictConfig) -> None:
-            with readable_errors():
+        wanted = os.environ.get(FULL_ERROR)
+
+        def inside_hydra(config: DictConfig) -> None:
+            with environment(FULL_ERROR, wanted), readable_errors(full=wanted == "1"):
                 function(config)
 
         main = hydra.main(version_base="1.3", config_path=_find_conf(), config_name=config_name)
-        run: Callable[[], None] = main(readable)
-        return run
+        run: Callable[[], None] = main(inside_hydra)
+
+        def readable() -> None:
+            nonlocal wanted
+            wanted = os.environ.get(FULL_ERROR)
+            sys.argv[1:] = words(sys.argv[1:])
+            # Hydra hands on its own errors and those of the operating system only so.
+            with readable_errors(full=wanted == "1"), environment(FULL_ERROR, "1"):
+                run()
+
+        return readable
 
     return decorate
 
 
 @contextmanager
-def readable_errors() -> Iterator[None]:
-    """End with one line for what the user can mend; HYDRA_FULL_ERROR=1 keeps the traceback."""
+def environment(name: str, value: str | None) -> Iterator[None]:
+    """Set an environment variable for a while; None takes it away."""
+    before = os.environ.get(name)
+    try:
+        _set(name, value)
+        yield
+    finally:
+        _set(name, before)
+
+
+def _set(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
+
+
+@contextmanager
+def readable_errors(*, full: bool) -> Iterator[None]:
+    """End with one line for what the user can mend; `full` keeps the traceback."""
     try:
         yield
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
     except Exception as error:
         explanation = explain(error)
-        if explanation is None or os.environ.get("HYDRA_FULL_ERROR") == "1":
+        if explanation is None or full:
             raise
         sys.stdout.flush()
         sys.exit(f"error: {explanation}")
@@ -59,7 +116,15 @@ def explain(error: BaseException) -> str | None:
             return " ".join(str(cause).split())
         if isinstance(cause, MissingMandatoryValue):
             return f"{cause.full_key} is not set: give it as {cause.full_key}=<value>"
-        if isinstance(cause, OmegaConfBaseException):
-            return " ".join(str(cause).split())
+        if isinstance(cause, CompactHydraException | OmegaConfBaseException):
+            return " ".join(f"{cause} {cause.__cause__ or ''}".split())
+        if isinstance(cause, OSError) and cause.errno in MENDABLE:
+            where = "" if cause.filename is None else f"{cause.filename}: "
+            return f"{where}{cause.strerror}; {MENDABLE[cause.errno]}"
+        if any(words in str(cause) for words in LOST_RANK):
+            return (
+                "another process of this run ended (what it said stands above); "
+                "continue from the last checkpoint by resume=last"
+            )
         cause = cause.__cause__ or cause.__context__
     return None

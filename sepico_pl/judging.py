@@ -213,6 +213,7 @@ def be_quiet() -> None:
         ".*does not have many workers.*",
         ".*exists and is not empty.*",
         ".*module\\(s\\) in eval mode at the start of training.*",
+        ".*resuming from a checkpoint that ended before the epoch ended.*",
         ".*isinstance\\(treespec, LeafSpec\\).*",
     ):
         warnings.filterwarnings("ignore", message=remark)

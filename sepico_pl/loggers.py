@@ -1,13 +1,122 @@
-"""Weights & Biases that never asks: offline where nobody is logged in."""
+"""Where a run's numbers go: a CSV file that is always whole, Weights & Biases that never asks."""
 
+import csv
 import os
+import secrets
+from pathlib import Path
+from typing import Any
 
 import wandb
 from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.loggers.logger import Logger
+from pytorch_lightning.utilities import rank_zero_only
+
+from sepico_pl.types import InputError
+
+ROWS_IN_MEMORY = 100
+
+
+class CSVMetrics(Logger):
+    """`metrics.csv`: a row per logged step, columns sorted by name.
+
+    Lightning's own CSV logger deletes the file of a run that is resumed and rewrites it in place;
+    this one goes on with it, and a killed run leaves it whole.
+
+    Args:
+        save_dir: folder of the run.
+    """
+
+    def __init__(self, *, save_dir: str) -> None:
+        """Go on with the file if there is one."""
+        super().__init__()
+        self.path = Path(save_dir) / "metrics.csv"
+        self.rows = read_rows(self.path)
+        self.unsaved = 0
+
+    @property
+    def name(self) -> str:
+        """None of its own."""
+        return ""
+
+    @property
+    def version(self) -> str:
+        """None of its own."""
+        return ""
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        """Leave the configuration to the run's record."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Add to the row of a step."""
+        self.rows.setdefault(str(step), {}).update({k: str(float(v)) for k, v in metrics.items()})
+        self.unsaved += 1
+        if self.unsaved >= ROWS_IN_MEMORY:
+            self.save()
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Write the file, whole or not at all.
+
+        Raises:
+            InputError: if it cannot be written.
+        """
+        write_rows(self.path, self.rows)
+        self.unsaved = 0
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Write what is left."""
+        if self.unsaved:
+            self.save()
+
+
+Rows = dict[str, dict[str, str]]
+
+
+def read_rows(path: Path) -> Rows:
+    """Read a metrics file by step; nothing where there is none."""
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        return {
+            row["step"]: {key: row[key] for key in row if row[key] and key != "step"}
+            for row in csv.DictReader(file)
+        }
+
+
+def write_rows(path: Path, rows: Rows) -> None:
+    """Write a metrics file, whole or not at all.
+
+    Raises:
+        InputError: if it cannot be written; what was there before is left as it is.
+    """
+    columns = sorted({key for row in rows.values() for key in row} | {"step"})
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows({**row, "step": step} for step, row in rows.items())
+        partial.replace(path)
+    except OSError as error:
+        message = (
+            f"{path} cannot be written ({error.strerror}); free some space, or mend the folder"
+        )
+        raise InputError(message) from error
+
+
+def forget_after(path: Path, step: int) -> None:
+    """Drop the rows of a metrics file that a run resumed after `step` steps writes anew."""
+    if path.is_file():
+        rows = {number: row for number, row in read_rows(path).items() if int(number) < step}
+        write_rows(path, rows)
 
 
 def wandb_logger(*, project: str, name: str, save_dir: str) -> WandbLogger:
     """Log to Weights & Biases, offline without a login, unless WANDB_MODE says otherwise.
+
+    The run's id stands in `wandb_id`, so that a resumed run is the same there.
 
     Args:
         project: where runs are gathered.
@@ -21,4 +130,14 @@ def wandb_logger(*, project: str, name: str, save_dir: str) -> WandbLogger:
         print(
             f"Weights & Biases: offline; `wandb sync {save_dir}/wandb/latest-run` uploads the run"
         )
-    return WandbLogger(project=project, name=name, save_dir=save_dir, mode=mode)
+    known = Path(save_dir) / "wandb_id"
+    if not known.is_file():
+        known.write_text(secrets.token_hex(4) + "\n", encoding="utf-8")
+    return WandbLogger(
+        project=project,
+        name=name,
+        save_dir=save_dir,
+        mode=mode,
+        id=known.read_text(encoding="utf-8").strip(),
+        resume="allow",
+    )

@@ -18,10 +18,20 @@ from sepico_pl.assembly import (
     plain_config,
     without_downloads,
 )
-from sepico_pl.checkpoints import refuse_to_overwrite, save, start_from
+from sepico_pl.checkpoints import check_resumable, refuse_to_overwrite, save, start_from
 from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.judging import batch_norm_name, be_quiet, judge
+from sepico_pl.keeping import Interrupted
+from sepico_pl.loggers import forget_after
 from sepico_pl.official import OfficialCheckpoint, account, read_official
+from sepico_pl.processes import (
+    follow_first_rank,
+    is_first_rank,
+    leave,
+    refuse_spawning_multirun,
+)
+from sepico_pl.record import write_record
+from sepico_pl.resuming import newest_checkpoint
 from sepico_pl.tables import print_scores, write_json
 from sepico_pl.task import SegmentationTask
 from sepico_pl.types import InputError
@@ -32,7 +42,12 @@ def train(config: DictConfig) -> dict[str, float]:
 
     Returns:
         The target's scores in percent, by "mIoU" and "IoU/<class>".
+
+    Raises:
+        InputError: for what cannot be used, before the first step.
+        SystemExit: after a signal, once the state is saved.
     """
+    follow_first_rank()
     folder = Path(HydraConfig.get().runtime.output_dir)
     plain = plain_config(config)
     check_config(plain)
@@ -41,19 +56,76 @@ def train(config: DictConfig) -> dict[str, float]:
     ledger = ledger_of(plain)
     data.check_training(ledger)
     data.check_judging(ledger)
-    task = build_student_task(plain, data)
+    resumed = chosen_checkpoint(plain["resume"], folder)
+    task, step = prepared_task(plain, data, resumed)
     be_quiet()
+    begin_record(folder, plain, data, resumed, step)
     trainer = build_trainer(plain, folder)
-    trainer.fit(task, datamodule=data)
+    refuse_spawning_multirun(trainer)
+    try:
+        trainer.fit(task, datamodule=data, ckpt_path=resumed, weights_only=True)
+    except Interrupted as stop:
+        leave(stop)
     if not data.domains:
         print(f"no labelled target images to judge on\nrun folder: {folder}")
         return {}
     scores = judge(trainer, task, data)["target"]
     title = f"target validation of the student, {batch_norm_name(task)}"
     print_scores(title, task.class_names, {plain["name"]: scores})
-    write_json(folder / "scores.json", {"target": scores, "batch_norm": task.batch_norm})
+    if trainer.is_global_zero:
+        write_json(folder / "scores.json", {"target": scores, "batch_norm": task.batch_norm})
     print(f"run folder: {folder}")
     return scores
+
+
+def chosen_checkpoint(resume: str | None, folder: Path) -> Path | None:
+    """Return the checkpoint to resume from; None for a new run.
+
+    Raises:
+        InputError: for resume=last in a folder without one.
+    """
+    if resume is None:
+        return None
+    if resume not in ("last", "auto"):
+        return Path(resume)
+    found = newest_checkpoint(folder)
+    if found is None and resume == "last":
+        message = f"resume=last: there is no checkpoint in {folder}; resume=auto would begin there"
+        raise InputError(message)
+    return found
+
+
+def prepared_task(
+    plain: Config, data: AdaptationData, resumed: Path | None
+) -> tuple[SegmentationTask, int]:
+    """Build the task, and return it with the steps it has made."""
+    if resumed is None:
+        return build_student_task(plain, data), 0
+    task = build_task(without_downloads(plain), data.pair)
+    step = check_resumable(resumed, plain, task)
+    print(f"resume={resumed}: goes on after step {step}")
+    return task, step
+
+
+def begin_record(
+    folder: Path, plain: Config, data: AdaptationData, resumed: Path | None, step: int
+) -> None:
+    """Write down how the run is made, and drop the logged rows that it will write anew."""
+    if not is_first_rank():
+        return
+    hydra = HydraConfig.get()
+    sources = hydra.runtime.config_sources
+    folders = [source.path for source in sources if source.provider == "command-line"]
+    folder.mkdir(parents=True, exist_ok=True)
+    forget_after(folder / "metrics.csv", step)
+    write_record(
+        folder,
+        overrides=hydra.overrides.task,
+        options=[word for path in folders for word in ("--config-dir", path)],
+        seed=plain["seed"],
+        images=data.fingerprint,
+        resumed=resumed,
+    )
 
 
 def build_student_task(plain: Config, data: AdaptationData) -> SegmentationTask:

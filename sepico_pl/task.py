@@ -1,7 +1,7 @@
 """What all methods share: optimisation, judging, the batch-norm policy."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, cast
 
@@ -13,6 +13,7 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics.classification import MulticlassConfusionMatrix
 
 from sepico_pl.adapt.batch_norm import target_statistics
 from sepico_pl.metrics import confusion_matrix, iou_per_class, mean_iou
@@ -22,8 +23,6 @@ from sepico_pl.types import AdaptationBatch, ClassSet, EvaluationBatch, InputErr
 
 BatchNormPolicy = Literal["running", "target"]
 OptimizerFactory = Callable[[nn.Module, int], tuple[Optimizer, LRScheduler]]
-
-DOMAINS = ("target", "source")
 
 
 def batch_norm_policy(name: str, key: str) -> BatchNormPolicy:
@@ -78,17 +77,24 @@ class SegmentationTask(pl.LightningModule, ABC):
         exchanges gradients between ranks.
         """
 
-    def training_step(self, batch: AdaptationBatch, batch_idx: int) -> None:
-        """Add up the gradients of all losses, one graph alive at a time, and step."""
+    def training_step(self, batch: AdaptationBatch, batch_idx: int) -> dict[str, Tensor]:
+        """Add up the gradients of all losses, one graph alive at a time, and step.
+
+        Returns:
+            The losses by name, detached scalars.
+        """
         optimizer = cast(LightningOptimizer, self.optimizers())
         optimizer.zero_grad()
+        values = {}
         for name, loss in self.losses(batch):
-            self.log(f"train/{name}", loss.detach(), prog_bar=True, sync_dist=True)
+            values[name] = loss.detach()
+            self.log(f"train/{name}", values[name], prog_bar=True, sync_dist=True)
             with self._gradient_exchange(last=name == "source"):
                 self.manual_backward(loss)
             del loss
         optimizer.step()
         cast(LRScheduler, self.lr_schedulers()).step()
+        return values
 
     def _gradient_exchange(self, *, last: bool) -> AbstractContextManager[Any]:
         strategy = self.trainer.strategy
@@ -122,27 +128,32 @@ class SegmentationTask(pl.LightningModule, ABC):
         label = batch["label"]
         scores = self.inference(self.student, batch["image"], label.shape[-2:])
         domain = self.trainer.datamodule.domains[dataloader_idx]  # type: ignore[attr-defined]
-        matrix = self.target_matrix if domain == "target" else self.source_matrix
-        matrix.update(scores.argmax(dim=1), label)
+        self._matrix(domain).update(scores.argmax(dim=1), label)
+
+    def _matrix(self, domain: str) -> MulticlassConfusionMatrix:
+        return self.target_matrix if domain == "target" else self.source_matrix
 
     def on_validation_epoch_end(self) -> None:
         """Log mIoU and IoU per class in percent, of the domains that were judged."""
         self._judging.__exit__(None, None, None)
-        for domain, scores in self.scores().items():
+        domains = self.trainer.datamodule.domains  # type: ignore[attr-defined]
+        for domain, scores in self.scores(domains).items():
             for name, score in scores.items():
                 self.log(
                     f"val/{domain}/{name}", score, prog_bar=f"{domain}/{name}" == "target/mIoU"
                 )
 
-    def scores(self) -> dict[str, dict[str, float]]:
+    def scores(self, domains: Sequence[str]) -> dict[str, dict[str, float]]:
         """Return mIoU, that of each subset, and IoU per class that occurs, in percent.
 
-        Counting begins anew.
+        Over the images of all ranks; counting begins anew.
+
+        Args:
+            domains: that were judged, out of "target" and "source".
         """
         result = {}
-        for domain, matrix in zip(DOMAINS, (self.target_matrix, self.source_matrix), strict=True):
-            if not matrix.update_called:
-                continue
+        for domain in domains:
+            matrix = self._matrix(domain)
             counts = matrix.compute()
             matrix.reset()
             per_class = zip(self.class_names, iou_per_class(counts).tolist(), strict=True)

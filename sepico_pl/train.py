@@ -3,9 +3,10 @@
 from omegaconf import DictConfig
 
 from sepico_pl.cli import command
+from sepico_pl.resuming import whole_command
 
 
-@command("config")
+@command("config", whole_command)
 def main(config: DictConfig) -> None:
     """Train as configured and print the target's scores."""
     from sepico_pl.runner import train

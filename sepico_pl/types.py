@@ -84,6 +84,10 @@ class UnlabelledImages(Protocol):
         """Return height and width of item `index`, without decoding it."""
         ...
 
+    def name(self, index: int) -> str:
+        """Return what to call item `index` in a message (a file name, or a scene number)."""
+        ...
+
 
 @runtime_checkable
 class ReferencedImages(UnlabelledImages, Protocol):

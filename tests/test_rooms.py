@@ -22,19 +22,33 @@ MAY_IMPORT = {
     **dict.fromkeys(ROOMS, FOUNDATION),
     **dict.fromkeys(SURROUNDINGS, FOUNDATION),
     **dict.fromkeys(MODULES, FOUNDATION | ROOMS | MODULES | {"optim"}),
-    "callbacks": FOUNDATION | ROOMS | MODULES,
+    "resuming": set(),
+    "record": {"resuming", "tables"},
+    "processes": FOUNDATION | {"keeping"},
+    "keeping": FOUNDATION | {"resuming"},
+    "callbacks": FOUNDATION | ROOMS | MODULES | {"resuming"},
     "official": FOUNDATION | {"model"},
     "architecture": FOUNDATION | {"model"},
-    "assembly": FOUNDATION | ROOMS | MODULES | SURROUNDINGS | {"callbacks"},
-    "checkpoints": FOUNDATION | ROOMS | MODULES | {"assembly"},
+    "assembly": FOUNDATION | ROOMS | MODULES | SURROUNDINGS | {"callbacks", "keeping"},
+    "checkpoints": FOUNDATION | ROOMS | MODULES | {"assembly", "keeping", "resuming"},
     "judging": FOUNDATION | ROOMS | MODULES | SURROUNDINGS | {"assembly", "checkpoints"},
     "preparing": FOUNDATION | {"data", "assembly", "tables"},
     "runner": FOUNDATION
     | ROOMS
     | MODULES
     | SURROUNDINGS
-    | {"official", "architecture", "assembly", "checkpoints", "judging"},
-    **dict.fromkeys(PROGRAMS, FOUNDATION | {"runner", "judging", "preparing", "cli"}),
+    | {
+        "official",
+        "architecture",
+        "assembly",
+        "checkpoints",
+        "judging",
+        "keeping",
+        "processes",
+        "record",
+        "resuming",
+    },
+    **dict.fromkeys(PROGRAMS, FOUNDATION | {"runner", "judging", "preparing", "cli", "resuming"}),
 }
 FORBIDDEN_OUTSIDERS = {"contrast": {"pytorch_lightning", "lightning", "hydra", "omegaconf"}}
 

@@ -1,6 +1,9 @@
 """Source and target streams for training, both domains for judging."""
 
+import hashlib
 from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -15,6 +18,7 @@ from sepico_pl.data.rare_classes import RareClassSampling, count_classes
 from sepico_pl.data.streams import EvaluationSet, Positions, SourceStream, TargetStream
 from sepico_pl.types import DomainPair, InputError, LabelledImages, Size, UnlabelledImages
 
+Named = LabelledImages | UnlabelledImages
 PAPER_CROP_PIXELS = 640 * 640
 
 
@@ -160,15 +164,67 @@ class AdaptationData(pl.LightningDataModule):
         With a generator of their own, so that judging more often leaves training as it is.
         """
         boxes = {"target": self.target_size, "source": self.source_size}
+        trainer: Any = self.trainer
+        rank, ranks = trainer.global_rank, trainer.world_size
         return [
             DataLoader(
                 EvaluationSet(self.judged[domain], boxes[domain]),
+                sampler=range(rank, len(self.judged[domain]), ranks),
                 batch_size=self.judge_batch_size,
                 num_workers=self.workers,
                 generator=torch.Generator(),
             )
             for domain in self.domains
         ]
+
+    def batch_names(self, step: int) -> list[str]:
+        """Return what to call the images of all ranks that `step` was trained on."""
+        trainer: Any = self.trainer
+        size = self.batch_size * trainer.world_size
+        positions = range(step * size, (step + 1) * size)
+        return [
+            f"{domain}: {', '.join(stream.name(position) for position in positions)}"
+            for domain, stream in (("source", self.source), ("target", self.target))
+        ]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A key of the training images: their number, order, file names and sizes."""
+        digest = hashlib.sha256()
+        collections: tuple[Named, ...] = (self.pair.source_train, self.pair.target_train)
+        for images in collections:
+            digest.update(f"{len(images)}\n".encode())
+            for index in range(len(images)):
+                path = Path(images.name(index))
+                size = path.stat().st_size if path.is_file() else 0
+                digest.update(f"{path.name} {size}\n".encode())
+        return digest.hexdigest()[:16]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run must find again."""
+        trainer: Any = self.trainer
+        return {"images": self.fingerprint, "batch": self.batch_size * trainer.world_size}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Compare with the run that is resumed; the streams go on from the trainer's step.
+
+        Raises:
+            InputError: if the training images or the batch of all ranks are others.
+        """
+        found = self.state_dict()
+        if state_dict["images"] != found["images"]:
+            message = (
+                "resume: the training images are not those that the run began with (names, sizes "
+                "or number changed); give it the same data, or begin a run with start=<checkpoint>"
+            )
+            raise InputError(message)
+        if state_dict["batch"] != found["batch"]:
+            message = (
+                f"resume: a step took {state_dict['batch']} images and would now take "
+                f"{found['batch']}; choose data.batch_size so that times the number of processes "
+                f"it is {state_dict['batch']}"
+            )
+            raise InputError(message)
 
     def statistics_images(self, device: torch.device) -> Iterator[Tensor]:
         """Yield target training images (B, 3, H, W), evenly taken, for batch-norm statistics.
@@ -203,6 +259,7 @@ class AdaptationData(pl.LightningDataModule):
             sampler=positions,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
+            generator=torch.Generator(),
             pin_memory=torch.cuda.is_available(),
         )
 

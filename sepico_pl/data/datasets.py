@@ -78,6 +78,10 @@ class ImageFolder:
         """Return an image's height and width: of the check, or else from its header."""
         return read_size(self.images[index]) if self._sizes is None else self._sizes[index]
 
+    def name(self, index: int) -> str:
+        """Return the image's path."""
+        return str(self.images[index])
+
 
 class ReferencedFolder(ImageFolder):
     """Unlabelled images, each with a reference of the same place in better light.

@@ -59,10 +59,7 @@ class SourceStream(Dataset[dict[str, Tensor]]):
 
     def __getitem__(self, position: int) -> dict[str, Tensor]:
         """Return image (3, h, w) float32 and label (h, w) int64 of the sample at `position`."""
-        dice = np.random.default_rng([self.seed, SOURCE_DICE, position])
-        rare, index = None, int(dice.integers(len(self.scenes)))
-        if self.rare_classes is not None:
-            rare, index = self.rare_classes.draw(dice)
+        dice, rare, index = self._draw(position)
 
         def accepts(label: ByteArray) -> bool:
             return is_balanced(label, self.largest_share) and self._shows(rare, label)
@@ -71,6 +68,20 @@ class SourceStream(Dataset[dict[str, Tensor]]):
         assert label is not None
         image, label = self.crop(image, label, dice, accepts)
         return {"image": to_tensor(image), "label": label_tensor(label)}
+
+    def name(self, position: int) -> str:
+        """Return what to call the image of the sample at `position`."""
+        return self.scenes.name(self._draw(position)[2])
+
+    def _draw(self, position: int) -> tuple[np.random.Generator, int | None, int]:
+        """Return the dice, the rare class looked for, if any, and the image's index."""
+        dice = np.random.default_rng([self.seed, SOURCE_DICE, position])
+        index = int(dice.integers(len(self.scenes)))
+        return (
+            (dice, None, index)
+            if self.rare_classes is None
+            else (dice, *self.rare_classes.draw(dice))
+        )
 
     def _shows(self, rare: int | None, label: ByteArray) -> bool:
         if self.rare_classes is None or rare is None:
@@ -102,8 +113,7 @@ class TargetStream(Dataset[dict[str, Tensor]]):
 
     def __getitem__(self, position: int) -> dict[str, Tensor]:
         """Return image (3, H, W) float32, and reference if any, of the sample at `position`."""
-        dice = np.random.default_rng([self.seed, TARGET_DICE, position])
-        index = int(dice.integers(len(self.images)))
+        dice, index = self._draw(position)
         views = [self.images[index]]
         if isinstance(self.images, ReferencedImages):
             views.append(self.images.reference(index))
@@ -112,6 +122,15 @@ class TargetStream(Dataset[dict[str, Tensor]]):
         alike = self.flip([to_size(view, self.box, self.size, where) for view in views], dice)
         names = ("image", "reference")
         return {name: to_tensor(view) for name, view in zip(names, alike, strict=False)}
+
+    def name(self, position: int) -> str:
+        """Return what to call the image of the sample at `position`."""
+        return self.images.name(self._draw(position)[1])
+
+    def _draw(self, position: int) -> tuple[np.random.Generator, int]:
+        """Return the dice and the image's index."""
+        dice = np.random.default_rng([self.seed, TARGET_DICE, position])
+        return dice, int(dice.integers(len(self.images)))
 
     def still(self, index: int) -> Tensor:
         """Return image `index` (3, H, W) as it is, its middle if it is cropped."""
@@ -140,6 +159,8 @@ class EvaluationSet(Dataset[dict[str, Tensor]]):
 class Positions(Sampler[int]):
     """Positions of one rank's samples: each step takes the next global batch.
 
+    The length is that of the whole run, which is what Lightning counts in when it resumes one.
+
     Args:
         start: first step.
         steps: step to stop before.
@@ -154,8 +175,8 @@ class Positions(Sampler[int]):
         self.batch_size, self.rank, self.ranks = batch_size, rank, ranks
 
     def __len__(self) -> int:
-        """Return how many positions are left."""
-        return max(0, self.steps - self.start) * self.batch_size
+        """Return how many positions the whole run has."""
+        return self.steps * self.batch_size
 
     def __iter__(self) -> Iterator[int]:
         """Yield the positions in order."""

@@ -123,6 +123,10 @@ class StreetImages:
         height, width = self._scenes.size
         return height, width
 
+    def name(self, index: int) -> str:
+        """Return what to call a scene."""
+        return self._scenes.name(index)
+
 
 def streets(
     size: Size,

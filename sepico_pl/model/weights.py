@@ -102,9 +102,9 @@ def read_tensors(path: Path, key: str) -> Tensors:
     return tensors
 
 
-def list_keys(keys: Collection[str]) -> str:
+def list_keys(keys: Collection[str], separator: str = ", ") -> str:
     """Name the first keys of a collection, and say how many more there are."""
-    named = ", ".join(list(keys)[:SHOWN_KEYS])
+    named = separator.join(list(keys)[:SHOWN_KEYS])
     more = len(keys) - SHOWN_KEYS
     return f"{named} and {more} more" if more > 0 else named
 

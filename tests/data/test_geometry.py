@@ -63,6 +63,9 @@ class Referenced:
     def __getitem__(self, index: int) -> np.ndarray:
         return ramp(*self.sizes[index])
 
+    def name(self, index: int) -> str:
+        return f"picture {index}"
+
     def reference(self, index: int) -> np.ndarray:
         return self[index]
 

@@ -57,7 +57,7 @@ def test_ranks_share_the_global_batch_and_a_later_start_continues() -> None:
     joined = [p for step in range(5) for rank in ranks for p in rank[2 * step : 2 * step + 2]]
     assert joined == whole == list(range(20))
     assert list(Positions(start=3, steps=5, batch_size=4, rank=0, ranks=1)) == whole[12:]
-    assert len(Positions(start=3, steps=5, batch_size=4, rank=0, ranks=1)) == 8
+    assert len(Positions(start=3, steps=5, batch_size=4, rank=0, ranks=1)) == 20
 
 
 def test_crops_belong_to_their_labels_and_show_the_rare_class() -> None:

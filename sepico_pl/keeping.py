@@ -1,0 +1,177 @@
+"""What a run keeps: whole checkpoints, taken between two steps and on signals."""
+
+import os
+import signal
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins import TorchCheckpointIO
+from pytorch_lightning.callbacks import Callback
+
+from sepico_pl.ranks import any_rank
+from sepico_pl.resuming import newest_checkpoint
+from sepico_pl.types import InputError
+
+BEST_BY = "val/target/mIoU"
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+
+
+def write_tensors(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a file that `torch.load` reads; it appears whole or not at all.
+
+    Raises:
+        InputError: if it cannot be written; what was there before is left as it is.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except (OSError, RuntimeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+        try:
+            partial.unlink(missing_ok=True)
+        except OSError:  # a part of a path that is no folder, or a read-only one
+            reason = f"{reason}; {partial} could not be removed"
+        message = (
+            f"{path} cannot be written ({reason}); what was written before is whole: free some "
+            "space or mend the folder, and go on from there"
+        )
+        raise InputError(message) from error
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Lightning's checkpoint files, written by `write_tensors`."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: object = None
+    ) -> None:
+        """Write `checkpoint` to `path`."""
+        write_tensors(Path(path), checkpoint)
+
+
+class Interrupted(Exception):
+    """A signal ended the run after a step; its state is saved.
+
+    Attributes:
+        signum: the signal that this process received; SIGTERM if another rank did.
+        checkpoint: to resume from; None if no step was made.
+    """
+
+    def __init__(self, signum: int, checkpoint: Path | None) -> None:
+        """Remember what happened."""
+        super().__init__(signum, checkpoint)
+        self.signum, self.checkpoint = signum, checkpoint
+
+
+class KeepCheckpoints(Callback):
+    """Saves every so many steps, when the target's mIoU is best, on a signal, and at the end.
+
+    Always between two steps, where nothing is half done: losses and scores are logged, the
+    statistics that judging swaps are back.
+
+    Args:
+        folder: of the run; receives `checkpoints/step_*.ckpt`, `checkpoints/best.ckpt` and, at
+            the end, `last.ckpt`.
+        every: steps from one checkpoint to the next.
+        last: how many of them are kept.
+    """
+
+    def __init__(self, folder: Path, *, every: int, last: int) -> None:
+        """Remember what to keep.
+
+        Raises:
+            InputError: for numbers that are not positive.
+        """
+        for key, value in (("every", every), ("last", last)):
+            if not isinstance(value, int) or value <= 0:
+                message = f"keep.{key}={value} must be a positive integer"
+                raise InputError(message)
+        self.folder, self.every, self.last = folder, every, last
+        self.best = float("-inf")
+        self.is_best = False
+        self.signum = 0
+        self.previous: dict[int, Any] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best score so far, in percent."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the best score so far."""
+        self.best = state_dict["best"]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Remember the resumed step, and listen to signals."""
+        self.start = trainer.global_step
+        if threading.current_thread() is threading.main_thread():
+            self.previous = {number: signal.signal(number, self._note) for number in STOPPING}
+
+    def _note(self, signum: int, _: FrameType | None) -> None:
+        if self.signum and signum == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.signum = signum
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Remember whether this step is the best so far."""
+        score = float(trainer.callback_metrics.get(BEST_BY, float("nan")))
+        if trainer.state.fn == "fit" and score > self.best:
+            self.best, self.is_best = score, True
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: object, batch_idx: int
+    ) -> None:
+        """Save what is due, before the next step begins.
+
+        Raises:
+            Interrupted: after a signal.
+        """
+        count_from(trainer, trainer.global_step)
+        path = self.folder / "checkpoints" / f"step_{trainer.global_step:08}.ckpt"
+        new = trainer.global_step > self.start
+        stop = any_rank(bool(self.signum), pl_module.device)
+        if new and (stop or trainer.global_step % self.every == 0):
+            trainer.save_checkpoint(path)
+            if trainer.is_global_zero:
+                self._remove_old()
+        self._save_best(trainer)
+        if stop:
+            raise Interrupted(self.signum or signal.SIGTERM, newest_checkpoint(self.folder))
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save the final state."""
+        self._save_best(trainer)
+        trainer.save_checkpoint(self.folder / "last.ckpt")
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Leave signals as they were."""
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
+        self.previous = {}
+
+    def _save_best(self, trainer: pl.Trainer) -> None:
+        if self.is_best:
+            self.is_best = False
+            trainer.save_checkpoint(self.folder / "checkpoints" / "best.ckpt")
+
+    def _remove_old(self) -> None:
+        for path in sorted((self.folder / "checkpoints").glob("step_*.ckpt"))[: -self.last]:
+            path.unlink(missing_ok=True)
+
+
+def count_from(trainer: pl.Trainer, step: int) -> None:
+    """Set the two counters that Lightning restores one too high from between two steps.
+
+    One numbers the rows of the log.
+    """
+    loop = trainer.fit_loop.epoch_loop
+    loop._batches_that_stepped = step
+    loop.batch_progress.total.ready = loop.batch_progress.current.ready

@@ -1,0 +1,111 @@
+"""What a run folder says about how its numbers came about."""
+
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sepico_pl.resuming import RECORD
+from sepico_pl.tables import write_json
+
+PACKAGES = (
+    "sepico_pl",
+    "torch",
+    "torchvision",
+    "pytorch-lightning",
+    "torchmetrics",
+    "hydra-core",
+    "segmentation-models-pytorch",
+    "timm",
+    "kornia",
+    "numpy",
+    "albumentations",
+    "opencv-python-headless",
+    "pillow",
+    "wandb",
+)
+
+
+def write_record(
+    folder: Path,
+    *,
+    overrides: Sequence[str],
+    options: Sequence[str],
+    seed: int,
+    images: str,
+    resumed: Path | None,
+) -> None:
+    """Write `run.json`: command, versions, git state, seed and data of a run, and its resumptions.
+
+    Args:
+        folder: of the run.
+        overrides: of the configuration, as typed.
+        options: of the command line, as typed (`--config-dir <folder>`).
+        seed: of the run.
+        images: fingerprint of the training images.
+        resumed: the checkpoint that is resumed; None for a new run.
+    """
+    now = {
+        "time": datetime.now(tz=UTC).isoformat(timespec="seconds"),
+        "command": sys.orig_argv,
+        "versions": {"python": platform.python_version(), **versions()},
+        "git": git_state(),
+        "host": platform.node(),
+        "threads": torch.get_num_threads(),
+    }
+    path = folder / RECORD
+    if resumed is not None and path.is_file():
+        record = json.loads(path.read_text(encoding="utf-8"))
+        record["resumed"].append({"checkpoint": str(resumed), **now})
+    else:
+        record = {
+            "overrides": [word for word in overrides if not word.startswith("resume=")],
+            "options": list(options),
+            "seed": seed,
+            "images": images,
+            **now,
+            "resumed": [],
+        }
+    write_json(path, record)
+
+
+def versions() -> dict[str, str]:
+    """Return the installed versions of what numbers depend on."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def git_state() -> dict[str, Any] | None:
+    """Return commit and changed files of the checkout that runs; None for an installed package."""
+    here = Path(__file__).resolve().parent
+    commit = _git(here, "rev-parse", "HEAD")
+    if commit is None or _git(here, "rev-parse", "--show-toplevel") != str(here.parent):
+        return None
+    changed = _git(here, "status", "--porcelain") or ""
+    return {"commit": commit, "changed": changed.splitlines()}
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=20,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
