@@ -17,7 +17,6 @@ from sepico_pl.tables import write_json
 
 PACKAGES = (
     "sepico_pl",
-    "torch",
     "torchvision",
     "pytorch-lightning",
     "torchmetrics",
@@ -55,7 +54,11 @@ def write_record(
     now = {
         "time": datetime.now(tz=UTC).isoformat(timespec="seconds"),
         "command": sys.orig_argv,
-        "versions": {"python": platform.python_version(), **versions()},
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            **versions(),
+        },
         "git": git_state(),
         "host": platform.node(),
         "threads": torch.get_num_threads(),

@@ -1,0 +1,187 @@
+"""Real runs, killed and resumed, against the same run left alone."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from command_line import TINY, call
+from PIL import Image
+
+RUN = [
+    *[word for word in TINY if "max_steps" not in word],
+    "trainer.max_steps=12",
+    "trainer.val_check_interval=5",
+    "trainer.log_every_n_steps=1",
+    "keep.every=3",
+]
+CASES = [
+    ("prototype", 0, signal.SIGKILL),
+    ("bank", 2, signal.SIGKILL),
+    ("distribution", 2, signal.SIGTERM),
+    ("distribution", 0, signal.SIGINT),
+]
+
+
+def differences(one: object, other: object, where: str = "") -> list[str]:
+    """Name what differs, to the bit, between two checkpoints; their configurations aside."""
+    if isinstance(one, torch.Tensor):
+        return [] if torch.equal(one, other) and one.dtype == other.dtype else [where]
+    if isinstance(one, dict):
+        if one.keys() != other.keys():
+            return [f"{where}: {one.keys() ^ other.keys()}"]
+        pairs = [(one[key], other[key], f"{where}.{key}") for key in one if key != "config"]
+        return [found for pair in pairs for found in differences(*pair)]
+    if isinstance(one, list | tuple):
+        pairs = zip(one, other, [f"{where}[]"] * len(one), strict=True)
+        return [found for pair in pairs for found in differences(*pair)]
+    return [] if one == other else [f"{where}: {one} {other}"]
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    states = [torch.load(folder / "last.ckpt", weights_only=True) for folder in (one, other)]
+    assert differences(*states) == []
+    assert {"state_dict", "optimizer_states", "lr_schedulers", "loops"} <= states[0].keys()
+    for name in ("metrics.csv", "scores.json"):
+        assert (one / name).read_bytes() == (other / name).read_bytes()
+    names = [
+        sorted(path.name for path in (folder / "checkpoints").iterdir()) for folder in (one, other)
+    ]
+    assert names[0] == names[1] == ["best.ckpt", "step_00000006.ckpt", "step_00000009.ckpt"]
+    best = [
+        torch.load(folder / "checkpoints/best.ckpt", weights_only=True) for folder in (one, other)
+    ]
+    assert differences(*best) == []
+
+
+def start(folder: Path, *words: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "sepico_pl.train", *words],
+        cwd=folder,
+        stdout=(folder / "output.log").open("a"),
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def wait_for(path: Path, process: subprocess.Popen, folder: Path) -> None:
+    for _ in range(1200):
+        if path.exists():
+            return
+        assert process.poll() is None, (folder / "output.log").read_text()
+        time.sleep(0.05)
+    raise AssertionError(f"{path} never came: {(folder / 'output.log').read_text()}")
+
+
+@pytest.mark.parametrize(("contrast", "workers", "signum"), CASES)
+def test_ended_and_resumed_it_is_the_same_to_the_bit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, contrast: str, workers: int, signum: int
+) -> None:
+    arguments = [*RUN, f"contrast={contrast}"]
+    assert call(monkeypatch, tmp_path, "train", *arguments, "hydra.run.dir=whole") == ""
+    ended = start(tmp_path, *arguments, f"data.workers={workers}", "hydra.run.dir=ended")
+    wait_for(tmp_path / "ended/checkpoints/step_00000003.ckpt", ended, tmp_path)
+    if signum == signal.SIGKILL:
+        os.killpg(ended.pid, signal.SIGKILL)
+        ended.wait()
+        resume = ["resume=last", "hydra.run.dir=ended"]
+    else:
+        ended.send_signal(signum)
+        assert ended.wait(30) == 128 + signum
+        said = (tmp_path / "output.log").read_text()
+        assert "Traceback" not in said
+        resume = ["resume=" + said.rsplit("resume=", 1)[1].split()[0]]
+    assert not (tmp_path / "ended/last.ckpt").exists()
+    assert call(monkeypatch, tmp_path, "train", *resume) == ""
+    assert_same_run(tmp_path / "whole", tmp_path / "ended")
+    record = json.loads((tmp_path / "ended/run.json").read_text())
+    assert len(record["resumed"]) == 1
+    assert record["seed"] == 1
+    assert record["versions"]["torch"] == torch.__version__
+    assert record["overrides"] == [*arguments, f"data.workers={workers}"]
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the checkpoint of a run that was not finished."""
+    folder = tmp_path_factory.mktemp("begun")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        assert call(monkeypatch, folder, "train", *RUN, "hydra.run.dir=run") == ""
+    (folder / "run/last.ckpt").unlink()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["contrast.temperature=1"], ["contrast.temperature was 0.1 and is 1", "start="]),
+        (["contrast=bank"], ["contrast._target_", "start="]),
+        (["trainer.max_steps=20"], ["trainer.max_steps was 12 and is 20"]),
+        (["dataset.train_length=7"], ["dataset.train_length was 6 and is 7"]),
+        (["data.batch_size=3"], ["took 2 images", "would now take 3", "data.batch_size"]),
+    ],
+)
+def test_another_run_is_not_resumed(
+    monkeypatch: pytest.MonkeyPatch, begun: Path, words: list[str], said: list[str]
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in begun.rglob("*.ckpt")}
+    error = call(monkeypatch, begun, "train", "resume=last", "hydra.run.dir=run", *words)
+    assert error.startswith("error: resume")
+    assert all(part in error for part in said), error
+    assert {path: path.stat().st_mtime_ns for path in begun.rglob("*.ckpt")} == before
+
+
+def test_a_run_is_not_begun_in_anothers_folder(
+    monkeypatch: pytest.MonkeyPatch, begun: Path
+) -> None:
+    record = (begun / "run/run.json").read_bytes()
+    error = call(monkeypatch, begun, "train", *RUN, "hydra.run.dir=run")
+    assert "hydra.run.dir=run holds a run already" in error
+    assert "resume=last" in error
+    assert (begun / "run/run.json").read_bytes() == record
+
+
+def test_what_cannot_be_resumed_is_named(monkeypatch: pytest.MonkeyPatch, begun: Path) -> None:
+    error = call(monkeypatch, begun, "train", "resume=last", "hydra.run.dir=nowhere")
+    assert "there is no checkpoint in nowhere" in error
+    error = call(monkeypatch, begun, "train", "resume=missing.ckpt")
+    assert "resume=missing.ckpt: there is no such file" in error
+    error = call(monkeypatch, begun, "train", "resume=auto")
+    assert "hydra.run.dir=<folder>" in error
+    content = torch.load(begun / "run/checkpoints/best.ckpt", weights_only=True)
+    weights = {key: content[key] for key in ("config", "state_dict")}
+    torch.save(weights, begun / "weights.ckpt")
+    error = call(monkeypatch, begun, "train", *RUN, "resume=weights.ckpt")
+    assert "weights alone" in error
+    assert "start=" in error
+    truncated = (begun / "run/checkpoints/best.ckpt").read_bytes()[:-1000]
+    (begun / "cut.ckpt").write_bytes(truncated)
+    error = call(monkeypatch, begun, "train", *RUN, "resume=cut.ckpt")
+    assert "cut.ckpt" in error
+    assert "is the file whole" in error
+
+
+def test_images_that_changed_are_another_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for index in range(3):
+        image = np.random.default_rng(index).integers(0, 255, (40, 60, 3), dtype=np.uint8)
+        for part in ("day", "night"):
+            (tmp_path / part).mkdir(exist_ok=True)
+            Image.fromarray(image).save(tmp_path / part / f"{index}.png")
+        (tmp_path / "labels").mkdir(exist_ok=True)
+        Image.fromarray(image[..., 0] % 2).save(tmp_path / "labels" / f"{index}.png")
+    folders = ["dataset=folder", "dataset.source_images=day", "dataset.source_labels=labels"]
+    folders += ["dataset.target_images=night", "dataset.classes=[a,b]", "data.crop_size=[32,32]"]
+    short = ["data.batch_size=2", "trainer.max_steps=2", "keep.every=1", "hydra.run.dir=run"]
+    assert call(monkeypatch, tmp_path, "train", *folders, *short) == ""
+    Image.fromarray(np.zeros((40, 60, 3), np.uint8)).save(tmp_path / "night/1.png")
+    error = call(monkeypatch, tmp_path, "train", "resume=run/checkpoints/step_00000001.ckpt")
+    assert "the training images are not those that the run began with" in error
