@@ -168,10 +168,11 @@ class KeepCheckpoints(Callback):
 
 
 def count_from(trainer: pl.Trainer, step: int) -> None:
-    """Set the two counters that Lightning restores one too high from between two steps.
+    """Set the counters that Lightning restores too high from between two steps.
 
-    One numbers the rows of the log.
+    The first one numbers the rows of the log.
     """
     loop = trainer.fit_loop.epoch_loop
     loop._batches_that_stepped = step
     loop.batch_progress.total.ready = loop.batch_progress.current.ready
+    loop.val_loop.batch_progress.total.reset()

@@ -256,13 +256,13 @@ class SePiCo(SourceOnly):
         return loss + self.untouched()
 
     def contrast_loss(self, domain: str, embeddings: list[Tensor], label: Tensor) -> Tensor:
-        """Contrast the pixels of one domain, and log their margin."""
+        """Contrast the pixels of one domain, and log their margin where a pixel counts."""
         assert self.contrast is not None
         loss: Tensor = self.contrast(embeddings, label)
-        margin = self.contrast.margin([one.detach() for one in embeddings], label)
         self.log(f"train/{domain}_contrast", loss.detach(), sync_dist=True)
-        if margin is not None:
-            self.log(f"train/{domain}_margin", margin, sync_dist=True)
+        if self.logs_this_step():
+            margin = self.contrast.margin([one.detach() for one in embeddings], label)
+            self.log_now(f"train/{domain}_margin", margin)
         return loss
 
     def untouched(self) -> Tensor:

@@ -96,6 +96,20 @@ class SegmentationTask(pl.LightningModule, ABC):
         cast(LRScheduler, self.lr_schedulers()).step()
         return values
 
+    def logs_this_step(self) -> bool:
+        """Whether this training step is one that goes to the log."""
+        every = self.trainer.log_every_n_steps if self._trainer else 1  # type: ignore[attr-defined]
+        return bool((self.global_step + 1) % every == 0)
+
+    def log_now(self, name: str, value: Tensor | None) -> None:
+        """Log a scalar of this step; nothing for None.
+
+        `self.log` would repeat the last value in the steps that have none.
+        """
+        if value is not None:
+            for logger in self.loggers:
+                logger.log_metrics({name: float(value)}, self.global_step)
+
     def _gradient_exchange(self, *, last: bool) -> AbstractContextManager[Any]:
         strategy = self.trainer.strategy
         if isinstance(strategy, DDPStrategy) and not last:
@@ -139,9 +153,8 @@ class SegmentationTask(pl.LightningModule, ABC):
         domains = self.trainer.datamodule.domains  # type: ignore[attr-defined]
         for domain, scores in self.scores(domains).items():
             for name, score in scores.items():
-                self.log(
-                    f"val/{domain}/{name}", score, prog_bar=f"{domain}/{name}" == "target/mIoU"
-                )
+                shown = f"{domain}/{name}" == "target/mIoU"
+                self.log(f"val/{domain}/{name}", score, prog_bar=shown, sync_dist=True)
 
     def scores(self, domains: Sequence[str]) -> dict[str, dict[str, float]]:
         """Return mIoU, that of each subset, and IoU per class that occurs, in percent.

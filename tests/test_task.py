@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
@@ -9,6 +10,7 @@ import torch
 from tiny_sepico import MODES, Data, batches, fit, same, sepico, weights
 from torch.autograd.graph import saved_tensors_hooks
 
+from sepico_pl.loggers import CSVMetrics, read_rows
 from sepico_pl.module import SePiCo
 
 
@@ -127,11 +129,26 @@ def test_mixed_precision_trains_with_statistics_in_float64(mode: str) -> None:
     torch.testing.assert_close(ours.mean, theirs.mean, rtol=0, atol=0.05)
 
 
-def test_logged_values_are_the_yielded_losses() -> None:
+def test_logged_values_are_the_yielded_losses(tmp_path: Path) -> None:
     task = sepico(start=0)
-    trainer = fit(task, batches(1))
+    log = CSVMetrics(save_dir=str(tmp_path))
+    trainer = fit(task, batches(1), logger=log, log_every_n_steps=1)
     logged = {name: value.item() for name, value in trainer.callback_metrics.items()}
     assert {"train/mixed", "train/target", "train/source"} <= logged.keys()
     assert logged["train/target"] == pytest.approx(logged["train/target_contrast"])
     assert logged["train/source"] > logged["train/source_contrast"] > 0
-    assert -2 <= logged["train/source_margin"] <= 2
+    (row,) = read_rows(tmp_path / "metrics.csv").values()
+    assert -2 <= float(row["train/source_margin"]) <= 2
+
+
+def test_a_margin_is_logged_only_where_a_pixel_counts(tmp_path: Path) -> None:
+    """A value of an earlier step is not repeated: a resumed run would not know it."""
+    task = sepico(start=0)
+    blank = batches(2)
+    blank[1]["source"]["label"].fill_(255)
+    log = CSVMetrics(save_dir=str(tmp_path))
+    fit(task, blank, logger=log, log_every_n_steps=1)
+    first, second = read_rows(tmp_path / "metrics.csv").values()
+    assert "train/source_margin" in first
+    assert "train/source_margin" not in second
+    assert "train/source_contrast" in second

@@ -145,9 +145,8 @@ class Data(pl.LightningDataModule):
 def fit(task: pl.LightningModule, data: list[dict] | Data, **settings: object) -> pl.Trainer:
     torch.manual_seed(7)
     trainer = pl.Trainer(
-        **{"max_steps": len(data), **settings},
+        **{"max_steps": len(data), "logger": False, **settings},
         accelerator="cpu",
-        logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,

@@ -1,0 +1,149 @@
+"""Kill trainings again and again, resume them, and compare with the same ones left alone.
+
+    python scripts/soak.py [--kills N] [--steps N] [--seed N] [--output DIR]
+
+For each contrast, with 0 and with 2 loader workers: a run is killed (SIGKILL to its whole process
+group) N times, at random moments of its training and, every other time, while a checkpoint is being
+written; `resume=auto` goes on each time. At the end every tensor and number of its checkpoint, its
+scores and its logged metrics are compared, to the bit, with a run that nobody disturbed.
+"""
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+CONTRASTS = ("prototype", "bank", "distribution")
+WORKERS = (0, 2)
+SMALL = [
+    "dataset.size=[32,64]",
+    "dataset.train_length=16",
+    "dataset.val_length=2",
+    "data.crop_size=[32,32]",
+    "data.batch_size=2",
+    "adapt.contrast_start=5",
+    "trainer.enable_progress_bar=false",
+    "trainer.val_check_interval=7",
+    "trainer.log_every_n_steps=1",
+    "keep.every=2",
+]
+LONGEST = 300
+
+
+def start(words: list[str], folder: Path) -> subprocess.Popen[bytes]:
+    """Begin or continue a training in a process group of its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "sepico_pl.train", *words, f"hydra.run.dir={folder}"]
+    return subprocess.Popen(
+        [*command, "resume=auto"],
+        stdout=(folder / "output.log").open("a"),
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def kill(process: subprocess.Popen[bytes], folder: Path, dice: random.Random) -> str | None:
+    """Kill a training; return when ("writing", "training"), or None if it ended before."""
+    begun = time.monotonic()
+    record = folder / "run.json"
+    known = record.stat().st_mtime_ns if record.exists() else 0
+    while not record.exists() or record.stat().st_mtime_ns == known:
+        if process.poll() is not None or time.monotonic() > begun + LONGEST:
+            return None
+        time.sleep(0.01)
+    until = time.monotonic() + dice.uniform(0, 5)
+    while time.monotonic() < until:
+        time.sleep(0.01)
+    if dice.random() < 0.5:
+        while process.poll() is None and not list(folder.rglob("*.partial")):
+            time.sleep(0.0005)
+    if process.poll() is not None:
+        return None
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return "writing" if list(folder.rglob("*.ckpt.partial")) else "training"
+
+
+def differences(one: object, other: object, where: str) -> list[str]:
+    """Name what differs between two checkpoints, to the bit; their configurations aside."""
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        return [] if torch.equal(one, other) else [where]
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        keys = [key for key in one if key != "config"]
+        return [d for key in keys for d in differences(one[key], other[key], f"{where}.{key}")]
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple) and len(one) == len(other):
+        return [
+            d for pair in zip(one, other, strict=True) for d in differences(*pair, f"{where}[]")
+        ]
+    return [] if one == other else [f"{where}: {one} {other}"]
+
+
+def compare(whole: Path, killed: Path) -> list[str]:
+    """Name what differs between two runs."""
+    if not (killed / "last.ckpt").is_file():
+        return ["last.ckpt is missing"]
+    states = [torch.load(run / "last.ckpt", weights_only=True) for run in (whole, killed)]
+    found = differences(*states, "")
+    return found + [
+        name
+        for name in ("metrics.csv", "scores.json")
+        if (whole / name).read_bytes() != (killed / name).read_bytes()
+    ]
+
+
+def soak(words: list[str], folder: Path, kills: int, dice: random.Random) -> dict[str, int]:
+    """Kill one run `kills` times; return the counts of the report."""
+    if start(words, folder / "whole").wait(LONGEST):
+        raise SystemExit((folder / "whole/output.log").read_text())
+    counts = {"training": 0, "writing": 0, "failed": 0, "differences": 0}
+    while counts["training"] + counts["writing"] < kills:
+        process = start(words, folder / "killed")
+        moment = kill(process, folder / "killed", dice)
+        if moment is not None:
+            counts[moment] += 1
+        elif process.wait(LONGEST):
+            counts["failed"] += 1
+            break
+        else:  # it ended before it was killed: once more from its last but one checkpoint
+            for name in ("last.ckpt", "scores.json"):
+                (folder / "killed" / name).unlink(missing_ok=True)
+    counts["failed"] += start(words, folder / "killed").wait(LONGEST) != 0
+    found = compare(folder / "whole", folder / "killed")
+    counts["differences"] = len(found)
+    print(*found, sep="\n", end="\n" if found else "")
+    return counts
+
+
+def main() -> None:
+    """Soak every combination and report."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=4, help="of each of the six runs")
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--output", type=Path, default=Path("outputs/soak"))
+    given = parser.parse_args()
+    dice = random.Random(given.seed)
+    total: dict[str, int] = {}
+    print("contrast      workers  kills: training  writing   resumes failed  bits that differ")
+    for contrast in CONTRASTS:
+        for workers in WORKERS:
+            words = [*SMALL, f"trainer.max_steps={given.steps}", f"contrast={contrast}"]
+            folder = given.output.absolute() / f"{contrast}_{workers}"
+            counts = soak([*words, f"data.workers={workers}"], folder, given.kills, dice)
+            row = "{training:>15}  {writing:>7}  {failed:>15}  {differences:>16}".format(**counts)
+            print(f"{contrast:12}  {workers:>7}  {row}", flush=True)
+            total = {key: total.get(key, 0) + value for key, value in counts.items()}
+    row = "{training:>15}  {writing:>7}  {failed:>15}  {differences:>16}".format(**total)
+    print(f"{'all':12}  {'':>7}  {row}")
+    raise SystemExit(bool(total["failed"] or total["differences"]))
+
+
+if __name__ == "__main__":
+    main()
