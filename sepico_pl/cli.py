@@ -26,11 +26,20 @@ MENDABLE = {
     errno.ENOTDIR: "a part of this path is a file: choose another folder",
     errno.EEXIST: "there is a file of this name: choose another one",
     errno.EISDIR: "this is a folder: name a file",
-    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENAMETOOLONG: "choose a shorter one (for a multirun: hydra.sweep.subdir='${hydra.job.num}')",
     errno.ELOOP: "its links lead in a circle: mend them",
-    errno.EADDRINUSE: "set MASTER_PORT to a free port, or unset it",
 }
-LOST_RANK = ("Connection closed by peer", "Connection reset by peer", "remote process exited")
+LOST_RANK = (
+    "another process of this run ended (what it said stands above); "
+    "continue from the last checkpoint by resume=last"
+)
+BETWEEN_RANKS = {
+    "Connection closed by peer": LOST_RANK,
+    "Connection reset by peer": LOST_RANK,
+    "remote process exited": LOST_RANK,
+    "address already in use": "MASTER_PORT is in use by another program: set it to a free port, or "
+    "unset it",
+}
 
 
 def _find_conf() -> str:
@@ -121,10 +130,8 @@ def explain(error: BaseException) -> str | None:
         if isinstance(cause, OSError) and cause.errno in MENDABLE:
             where = "" if cause.filename is None else f"{cause.filename}: "
             return f"{where}{cause.strerror}; {MENDABLE[cause.errno]}"
-        if any(words in str(cause) for words in LOST_RANK):
-            return (
-                "another process of this run ended (what it said stands above); "
-                "continue from the last checkpoint by resume=last"
-            )
+        for words, explanation in BETWEEN_RANKS.items():
+            if words in str(cause):
+                return explanation
         cause = cause.__cause__ or cause.__context__
     return None

@@ -17,6 +17,8 @@ from pytorch_lightning.utilities import rank_zero_only
 from sepico_pl.keeping import Interrupted
 from sepico_pl.types import InputError
 
+FIRST_RANK = "SEPICO_FIRST_RANK"
+
 
 def is_first_rank() -> bool:
     """Whether this process is the only one of its run, or the one that prints and writes."""
@@ -26,9 +28,10 @@ def is_first_rank() -> bool:
 def follow_first_rank() -> None:
     """On other ranks, print nothing, and end where the process that started this one ends."""
     if is_first_rank():
+        os.environ[FIRST_RANK] = str(os.getpid())
         return
     sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
-    parent = os.getppid()
+    parent = int(os.environ.get(FIRST_RANK, os.getppid()))
 
     def watch() -> None:
         while os.getppid() == parent:
