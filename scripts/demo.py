@@ -10,6 +10,7 @@ import argparse
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -37,7 +38,12 @@ PICTURED_SCENES = 4
 
 
 def start(overrides: list[str], folder: Path) -> subprocess.Popen[str]:
-    """Start one training in a process of its own, its output in `folder`/output.log."""
+    """Start one training in a process of its own, its output in `folder`/output.log.
+
+    The run of an earlier demo is removed.
+    """
+    if (folder / "run.json").is_file():
+        shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "sepico_pl.train", *overrides, f"hydra.run.dir={folder}"]
     with (folder / "output.log").open("w") as log:

@@ -4,7 +4,7 @@
 
 Each row is `python -m sepico_pl.train` with the overrides printed beside it, and is judged on the
 target with both batch-norm policies: the row "source only" under target statistics is AdaBN. Runs
-that have ended are not repeated. KEY=VALUE are overrides for all rows (dataset=camvid, ...).
+that have ended are not repeated, interrupted ones go on. KEY=VALUE are overrides for all rows (dataset=camvid, ...).
 """
 
 import argparse
@@ -40,9 +40,9 @@ def run(name: str, seed: int, output: Path, overrides: list[str]) -> Path:
     if not (folder / "both.json").is_file():
         folder.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "sepico_pl.train", *ROWS[name], f"seed={seed}"]
-        with (folder / "output.log").open("w") as log:
+        with (folder / "output.log").open("a") as log:
             subprocess.run(
-                [*command, *overrides, "logger=csv", f"hydra.run.dir={folder}"],
+                [*command, *overrides, "logger=csv", f"hydra.run.dir={folder}", "resume=auto"],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -26,7 +26,8 @@ MENDABLE = {
     errno.ENOTDIR: "a part of this path is a file: choose another folder",
     errno.EEXIST: "there is a file of this name: choose another one",
     errno.EISDIR: "this is a folder: name a file",
-    errno.ENAMETOOLONG: "choose a shorter one (for a multirun: hydra.sweep.subdir='${hydra.job.num}')",
+    errno.ENAMETOOLONG: "choose a shorter one "
+    "(for a multirun: hydra.sweep.subdir='${hydra.job.num}')",
     errno.ELOOP: "its links lead in a circle: mend them",
 }
 LOST_RANK = (
