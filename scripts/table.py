@@ -4,7 +4,8 @@
 
 Each row is `python -m sepico_pl.train` with the overrides printed beside it, and is judged on the
 target with both batch-norm policies: the row "source only" under target statistics is AdaBN. Runs
-that have ended are not repeated, interrupted ones go on. KEY=VALUE are overrides for all rows (dataset=camvid, ...).
+that have ended are not repeated, interrupted ones go on.
+KEY=VALUE are overrides for all rows (dataset=camvid, ...).
 """
 
 import argparse

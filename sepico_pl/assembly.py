@@ -16,6 +16,7 @@ from sepico_pl.contrast.modes import MultiStageContrast
 from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.data.ledger import Ledger
 from sepico_pl.keeping import KeepCheckpoints, WholeCheckpoints
+from sepico_pl.limits import check_limits
 from sepico_pl.model.segmentor import Segmentor
 from sepico_pl.task import SegmentationTask
 from sepico_pl.types import DomainPair, InputError
@@ -51,18 +52,18 @@ def ledger_of(plain: Config) -> Ledger:
 
 
 def check_config(plain: Config) -> None:
-    """Refuse choices that contradict each other.
+    """Refuse numbers out of range, and choices that contradict each other.
 
     Raises:
         InputError: naming them.
     """
+    check_limits(plain)
     if plain["contrast"] is not None and "contrast_start" not in plain["adapt"]:
         message = (
             "adapt learns from the source alone and cannot contrast; "
             "choose contrast=none with it, or adapt=sepico"
         )
         raise InputError(message)
-    check_widths(plain)
     precision = plain["trainer"]["precision"]
     if precision in ("16-true", "bf16-true", "transformer-engine", "transformer-engine-float16"):
         message = (
@@ -70,29 +71,6 @@ def check_config(plain: Config) -> None:
             "precision; choose bf16-mixed, 16-mixed, 32-true or 64-true"
         )
         raise InputError(message)
-    steps = plain["trainer"]["max_steps"]
-    if not isinstance(steps, int) or steps <= 0:
-        message = f"trainer.max_steps={steps} must be a positive integer"
-        raise InputError(message)
-
-
-def check_widths(plain: Config) -> None:
-    """Refuse a network without channels.
-
-    Raises:
-        InputError: naming the width.
-    """
-    parts = {
-        "backbone": plain["backbone"],
-        "head.decode": plain["head"]["decode"],
-        "head.projection": plain["head"]["projection"],
-    }
-    for name, part in parts.items():
-        for key in ("width", "stem_width"):
-            value = part.get(key, 1)
-            if not isinstance(value, int) or value <= 0:
-                message = f"{name}.{key}={value} must be a positive integer"
-                raise InputError(message)
 
 
 def build(config: Config, **parts: object) -> Any:  # noqa: ANN401

@@ -11,6 +11,8 @@ from sepico_pl.model.weights import list_keys, read_file, take_over
 from sepico_pl.task import SegmentationTask
 from sepico_pl.types import InputError
 
+PARTS = ("dataset", "data", "backbone", "head", "contrast", "adapt", "optim", "seed")
+
 
 def read_checkpoint(path: Path, key: str = "checkpoint") -> Config:
     """Load a checkpoint of ours; tensors and plain types only.
@@ -22,12 +24,17 @@ def read_checkpoint(path: Path, key: str = "checkpoint") -> Config:
     Raises:
         InputError: if the file is absent, broken, or no checkpoint of sepico_pl.
     """
-    content = read_file(path, key)
-    if not isinstance(content, dict) or not {"config", "state_dict"} <= content.keys():
+    content: Config = read_file(path, key)
+    config = content.get("config") if isinstance(content, dict) else None
+    if not isinstance(config, dict) or not isinstance(content.get("state_dict"), dict):
         message = (
             f"{key}={path}: not written by sepico_pl, it has no config in it; "
             "an official one is turned into ours by python -m sepico_pl.import_official"
         )
+        raise InputError(message)
+    missing = [name for name in PARTS if name not in config]
+    if missing:
+        message = f"{key}={path}: its config lacks {list_keys(missing)}; is the file whole?"
         raise InputError(message)
     return content
 

@@ -131,6 +131,8 @@ def explain(error: BaseException) -> str | None:
         if isinstance(cause, OSError) and cause.errno in MENDABLE:
             where = "" if cause.filename is None else f"{cause.filename}: "
             return f"{where}{cause.strerror}; {MENDABLE[cause.errno]}"
+        if type(cause).__module__.startswith("yaml."):
+            return f"a configuration file is no YAML: {' '.join(str(cause).split())}"
         for words, explanation in BETWEEN_RANKS.items():
             if words in str(cause):
                 return explanation

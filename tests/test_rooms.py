@@ -12,7 +12,7 @@ SOURCE = Path(__file__).resolve().parents[1] / PACKAGE
 FOUNDATION = {"", "types", "ranks"}  # "" is the package itself: __init__.py
 ROOMS = {"data", "augment", "model", "contrast", "adapt", "metrics"}
 MODULES = {"task", "module"}
-SURROUNDINGS = {"optim", "loggers", "tables", "cli"}
+SURROUNDINGS = {"optim", "loggers", "tables", "cli", "limits"}
 PROGRAMS = {"train", "evaluate", "import_official", "prepare", "predict", "submit"}
 
 MAY_IMPORT = {

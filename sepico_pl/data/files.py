@@ -10,16 +10,17 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from sepico_pl.types import ByteArray, InputError
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
+LYING = (5, 6, 7, 8)
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 def read_image(path: Path) -> ByteArray:
-    """Read a photograph as RGB.
+    """Read a photograph as RGB, upright as its EXIF orientation says; the first of its frames.
 
     Raises:
         InputError: if the file cannot be read as an image.
@@ -39,7 +40,11 @@ def read_colours(path: Path) -> ByteArray:
 def _read_colours(path: Path, kind: str) -> ByteArray:
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"), dtype=np.uint8)
+            if image.mode.startswith(("I", "F")):
+                message = "16 or 32 bits per pixel, which 8 cannot show; convert it to 8 bits"
+                raise ValueError(message)
+            upright = ImageOps.exif_transpose(image) if kind == "image" else image
+            return np.asarray(upright.convert("RGB"), dtype=np.uint8)
     except UNREADABLE as error:
         raise unreadable(path, kind, error) from error
 
@@ -78,14 +83,15 @@ def _decode_ids(path: Path) -> NDArray[np.integer[Any]]:
 
 
 def read_size(path: Path) -> tuple[int, int]:
-    """Return height and width from an image's header.
+    """Return height and width from an image's header, as `read_image` shows it.
 
     Raises:
         InputError: if there is none.
     """
     try:
         with Image.open(path) as image:
-            return image.height, image.width
+            lying = image.getexif().get(ExifTags.Base.Orientation, 1) in LYING
+            return (image.width, image.height) if lying else (image.height, image.width)
     except UNREADABLE as error:
         raise unreadable(path, "image", error) from error
 

@@ -82,7 +82,7 @@ def images_by_stem(folder: Path) -> dict[str, Path]:
     """Return the images in a folder by their name without suffix, in order.
 
     Raises:
-        InputError: if the folder cannot be listed, or two images share a stem.
+        InputError: if the folder cannot be listed or holds no image, or two share a stem.
     """
     try:
         paths = sorted(folder.iterdir())
@@ -97,4 +97,7 @@ def images_by_stem(folder: Path) -> dict[str, Path]:
             message = f"{path}: {found[path.stem].name} has the same stem; keep one of the two"
             raise InputError(message)
         found[path.stem] = path
+    if not found:
+        message = f"{folder}: holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})"
+        raise InputError(message)
     return found

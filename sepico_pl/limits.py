@@ -1,0 +1,193 @@
+"""What the numbers of a configuration may be, said before anything is built from them."""
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+from sepico_pl.types import InputError
+
+
+class Rule(Protocol):
+    """What a value may be; its string says so."""
+
+    def hold(self, value: object) -> bool:
+        """Whether a value may be."""
+        ...
+
+
+class Limits(NamedTuple):
+    """A range of numbers.
+
+    Attributes:
+        low, high: the smallest and the largest.
+        whole: whether only integers will do.
+        above: whether `low` itself is too small.
+        optional: whether null will do too.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    whole: bool = False
+    above: bool = False
+    optional: bool = False
+
+    def hold(self, value: object) -> bool:
+        """Whether a value is within."""
+        if value is None:
+            return self.optional
+        if isinstance(value, bool) or not isinstance(value, int if self.whole else int | float):
+            return False
+        inside = self.low <= value <= self.high and math.isfinite(value)
+        return inside and not (self.above and value == self.low)
+
+    def __str__(self) -> str:
+        """Say what is within."""
+        kind = "an integer" if self.whole else "a number"
+        if self == NATURAL:
+            return "a positive integer"
+        if self.above:
+            return "a positive number" + (" or null" if self.optional else "")
+        ends = [f">= {self.low:g}"] if self.low > -math.inf else []
+        ends += [f"<= {self.high:g}"] if self.high < math.inf else []
+        return " ".join([kind, " and ".join(ends)]).strip() + (" or null" if self.optional else "")
+
+
+class Pair(NamedTuple):
+    """Two numbers.
+
+    Attributes:
+        each: what each may be.
+        order: their names; "smallest, largest" must be in this order.
+    """
+
+    each: Limits
+    order: str
+
+    def hold(self, value: object) -> bool:
+        """Whether a value is such a pair."""
+        if not isinstance(value, list) or len(value) != 2 or not all(map(self.each.hold, value)):
+            return False
+        return self.order != RANGE or value[0] <= value[1]
+
+    def __str__(self) -> str:
+        """Say what the pair is of."""
+        kind = "positive integers" if self.each == NATURAL else "numbers >= 0"
+        return f"two {kind}: [{self.order}]"
+
+
+class Choice(NamedTuple):
+    """One of several names."""
+
+    names: tuple[str, ...]
+
+    def hold(self, value: object) -> bool:
+        """Whether a value is one of the names."""
+        return value in self.names
+
+    def __str__(self) -> str:
+        """List the names."""
+        return " or ".join(self.names)
+
+
+RANGE = "smallest, largest"
+NATURAL = Limits(low=1, whole=True)
+COUNT = Limits(low=0, whole=True)
+SHARE = Limits(low=0, high=1)
+POSITIVE = Limits(low=0, above=True)
+SIZE = Pair(NATURAL, "height, width")
+NORM = Choice(("batch", "group"))
+NOT_NEGATIVE = Limits(low=0)
+
+RULES: dict[str, Rule] = {
+    "norm": NORM,
+    "seed": Limits(low=0, high=2**32 - 1, whole=True),
+    "keep.every": NATURAL,
+    "keep.last": NATURAL,
+    "strong.jitter_probability": SHARE,
+    "strong.jitter_strength": Limits(low=0, high=0.5),
+    "strong.blur_probability": SHARE,
+    "strong.blur_sigma": Pair(NOT_NEGATIVE, RANGE),
+    "ignored_rows.top": COUNT,
+    "ignored_rows.bottom": COUNT,
+    "ignored_rows.per": NATURAL,
+    "vote.day_share": SHARE,
+    "vote.confident": SHARE,
+    "data.source_size": SIZE,
+    "data.target_size": SIZE,
+    "data.crop_size": SIZE,
+    "data.crop_tries": NATURAL,
+    "data.largest_share": SHARE,
+    "data.rare_class_temperature": Limits(low=0, above=True, optional=True),
+    "data.rare_class_pixels": COUNT,
+    "data.batch_size": NATURAL,
+    "data.judge_batch_size": NATURAL,
+    "data.statistics_images": NATURAL,
+    "data.workers": COUNT,
+    "backbone.width": NATURAL,
+    "backbone.stem_width": NATURAL,
+    "backbone.depth": NATURAL,
+    "backbone.drop_path": SHARE,
+    "head.decode.width": NATURAL,
+    "head.decode.dropout": SHARE,
+    "head.projection.width": NATURAL,
+    "head.projection.depth": COUNT,
+    "contrast.temperature": POSITIVE,
+    "contrast.weight": Limits(),
+    "contrast.diversity_weight": Limits(),
+    "contrast.min_share": Limits(low=0, high=1, optional=True),
+    "contrast.length": NATURAL,
+    "adapt.teacher_decay": SHARE,
+    "adapt.confidence_threshold": SHARE,
+    "adapt.contrast_start": COUNT,
+    "adapt.crop.tries": NATURAL,
+    "adapt.crop.largest_share": SHARE,
+    "optim.learning_rate": POSITIVE,
+    "optim.head_factor": POSITIVE,
+    "optim.weight_decay": NOT_NEGATIVE,
+    "optim.warmup_steps": COUNT,
+    "optim.warmup_start": SHARE,
+    "optim.power": NOT_NEGATIVE,
+    "trainer.max_steps": NATURAL,
+    "trainer.max_epochs": NATURAL,
+    "trainer.num_nodes": NATURAL,
+    "trainer.val_check_interval": NATURAL,
+    "trainer.log_every_n_steps": NATURAL,
+    "trainer.num_sanity_val_steps": COUNT,
+}
+
+
+def check_limits(plain: Mapping[str, object]) -> None:
+    """Refuse numbers, pairs and names that no part could work with.
+
+    Raises:
+        InputError: naming the first key, its value and what it may be.
+    """
+    for key, rule in RULES.items():
+        for value in _values(plain, key):
+            if not rule.hold(value):
+                _refuse(key, value, str(rule))
+
+
+def _values(plain: Mapping[str, object], key: str) -> list[object]:
+    """Return the value of a dotted key; nothing where its group is null or has no such key.
+
+    Raises:
+        InputError: for a group that is no group.
+    """
+    node: object = plain
+    parts = key.split(".")
+    for place, part in enumerate(parts):
+        if node is None:
+            return []
+        if not isinstance(node, Mapping):
+            _refuse(".".join(parts[:place]), node, f"a group of keys, {part} among them")
+        elif part not in node:
+            return []
+        else:
+            node = node[part]
+    return [node]
+
+
+def _refuse(key: str, value: object, wanted: str) -> None:
+    message = f"{key}={value} must be {wanted}"
+    raise InputError(message)
