@@ -7,6 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
+
+settings.register_profile("short", max_examples=40, deadline=None, derandomize=True, database=None)
+settings.register_profile("long", max_examples=3000, deadline=None, database=None)
+settings.load_profile("short")
 
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
