@@ -23,6 +23,16 @@ from sepico_pl.types import DomainPair, InputError
 
 Config = dict[str, Any]
 
+# What a constructor raises for a value of a wrong kind.
+REFUSALS = (
+    TypeError,
+    ValueError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    RuntimeError,
+    MisconfigurationException,
+)
 DATA_PATHS = (".root", "_images", "_labels", ".listed")
 
 
@@ -84,7 +94,7 @@ def build(config: Config, **parts: object) -> Any:  # noqa: ANN401
         return instantiate(config, _partial_=True, _convert_="all")(**parts)
     except InputError:
         raise
-    except (TypeError, ValueError, MisconfigurationException) as error:
+    except REFUSALS as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         message = f"{config['_target_']}: {reason}; check the keys it is given"
         raise InputError(message) from error

@@ -34,10 +34,12 @@ LOST_RANK = (
     "another process of this run ended (what it said stands above); "
     "continue from the last checkpoint by resume=last"
 )
-BETWEEN_RANKS = {
+NAMED_BY_THEIR_WORDS = {
     "Connection closed by peer": LOST_RANK,
     "Connection reset by peer": LOST_RANK,
     "remote process exited": LOST_RANK,
+    'Could not detect "srun"': "hydra/launcher=cluster needs SLURM and there is none here; leave "
+    "it out to run one after the other",
     "address already in use": "MASTER_PORT is in use by another program: set it to a free port, or "
     "unset it",
 }
@@ -118,6 +120,14 @@ def readable_errors(*, full: bool) -> Iterator[None]:
         sys.exit(f"error: {explanation}")
 
 
+def raised_in(error: BaseException) -> str:
+    """Return the package whose code raised an error."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "" if trace is None else str(trace.tb_frame.f_globals.get("__name__")).split(".")[0]
+
+
 def explain(error: BaseException) -> str | None:
     """Return one line for what the user can mend; None for a fault of the program."""
     cause: BaseException | None = error
@@ -133,7 +143,12 @@ def explain(error: BaseException) -> str | None:
             return f"{where}{cause.strerror}; {MENDABLE[cause.errno]}"
         if type(cause).__module__.startswith("yaml."):
             return f"a configuration file is no YAML: {' '.join(str(cause).split())}"
-        for words, explanation in BETWEEN_RANKS.items():
+        if type(cause).__module__.startswith("wandb."):
+            reason = " ".join(str(cause).split())
+            return f"Weights & Biases: {reason}; WANDB_MODE=offline logs to this disk instead"
+        if raised_in(cause) in ("hydra", "omegaconf"):
+            return " ".join(f"{cause} (Hydra: {type(cause).__name__})".split())
+        for words, explanation in NAMED_BY_THEIR_WORDS.items():
             if words in str(cause):
                 return explanation
         cause = cause.__cause__ or cause.__context__

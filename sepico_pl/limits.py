@@ -112,6 +112,7 @@ RULES: dict[str, Rule] = {
     "ignored_rows.per": NATURAL,
     "vote.day_share": SHARE,
     "vote.confident": SHARE,
+    "dataset.size": SIZE,
     "data.source_size": SIZE,
     "data.target_size": SIZE,
     "data.crop_size": SIZE,

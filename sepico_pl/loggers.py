@@ -4,7 +4,7 @@ import csv
 import os
 import secrets
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import wandb
 from pytorch_lightning.loggers import WandbLogger
@@ -113,6 +113,15 @@ def forget_after(path: Path, step: int) -> None:
         write_rows(path, rows)
 
 
+def reachable_mode() -> Literal["online", "offline"]:
+    """Choose where to log by whether somebody is logged in and the server answers."""
+    try:
+        return "online" if wandb.login(prompt=False) else "offline"
+    except wandb.Error as error:
+        print(f"Weights & Biases cannot be reached: {' '.join(str(error).split())}")
+        return "offline"
+
+
 def wandb_logger(*, project: str, name: str, save_dir: str) -> WandbLogger:
     """Log to Weights & Biases, offline without a login, unless WANDB_MODE says otherwise.
 
@@ -123,9 +132,7 @@ def wandb_logger(*, project: str, name: str, save_dir: str) -> WandbLogger:
         name: of the run.
         save_dir: folder for the run's local files.
     """
-    mode = os.environ.get("WANDB_MODE")
-    if mode is None:
-        mode = "online" if wandb.login(prompt=False) else "offline"
+    mode = os.environ.get("WANDB_MODE") or reachable_mode()
     if mode == "offline":
         print(
             f"Weights & Biases: offline; `wandb sync {save_dir}/wandb/latest-run` uploads the run"

@@ -27,6 +27,8 @@ FOLDERS = [
     "dataset.classes=[road,sky]",
     "data.crop_size=[32,32]",
     "data.workers=0",
+    "data.source_size=[40,60]",
+    "data.target_size=[40,60]",
 ]
 SHORT = [
     "data.batch_size=2",
@@ -280,7 +282,7 @@ IMAGES = [
     Case("labels all void", FILES, ["has a class"], lambda f: [picture(f"labels/{i}.png", IDS * 0 + 255)(f) for i in range(3)]),
     Case("label colour unknown", [*FILES, "dataset.labels=colours", "dataset.colours=[[1,2,3],[4,5,6]]"], ["labels/0.png"], lambda f: [picture(f"labels/{i}.png", RGB)(f) for i in range(3)]),
     Case("two images of one stem", FILES, ["day", "1"], lambda f: Image.fromarray(RGB).save(f / "day/1.jpg")),
-    Case("crop larger than the images", [*FILES, "data.target_size=[40,60]", "data.crop_size=[64,64]"], ["data.crop_size", "64x64"]),
+    Case("crop larger than the images", [*FILES, "data.crop_size=[64,64]"], ["data.crop_size", "64x64"]),
 ]  # fmt: skip
 
 TAKEN = [
@@ -384,6 +386,8 @@ DISKS = [
     Case("another run's folder", STREETS, ["hydra.run.dir=run", "resume=last"], lambda f: ((f / "run").mkdir(), (f / "run/run.json").write_text("{}"))),
     Case("no network for weights", [*STREETS, "backbone.weights=imagenet"], ["backbone.weights=imagenet", "backbone.weights=null"], variables={"HF_HUB_OFFLINE": "1"}),
     Case("no login at Weights & Biases", [*STREETS, "logger=wandb"], [], code=0, variables={"WANDB_MODE": "", "WANDB_API_KEY": "", "HOME": "/nonexistent"}),
+    Case("Weights & Biases unreachable", [*STREETS, "logger=wandb"], [], code=0, variables={"WANDB_MODE": "", "WANDB_API_KEY": "a" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9"}),
+    Case("loss not finite", [*STREETS, "optim.learning_rate=1e30", "optim.warmup_steps=0", "trainer.max_steps=9", "trainer.log_every_n_steps=1", "keep.every=1"], ["not finite at step", "streets/day/train/", "streets/night/train/", "last good checkpoint: "], may_begin=True),
     Case("report cannot be written", [*FOLDERS, "report=disk/report.json"], ["disk/report.json"], lambda f: tmpfs(f, "-o", "ro"), "prepare", afterwards=unmount),
 ]  # fmt: skip
 

@@ -14,6 +14,8 @@ import torch
 from command_line import TINY, call
 from PIL import Image
 
+from sepico_pl.loggers import wandb_logger
+
 RUN = [
     *[word for word in TINY if "max_steps" not in word],
     "trainer.max_steps=12",
@@ -23,9 +25,9 @@ RUN = [
 ]
 CASES = [
     ("prototype", 0, signal.SIGKILL),
-    ("bank", 2, signal.SIGKILL),
-    ("distribution", 2, signal.SIGTERM),
-    ("distribution", 0, signal.SIGINT),
+    ("bank", 2, signal.SIGTERM),
+    ("distribution", 2, signal.SIGKILL),
+    ("distribution", 0, signal.SIGUSR1),
 ]
 
 
@@ -60,6 +62,24 @@ def assert_same_run(one: Path, other: Path) -> None:
     assert differences(*best) == []
 
 
+def slurm(folder: Path) -> dict[str, str]:
+    """Return the environment of a SLURM job of one task, whose scontrol notes what it is told."""
+    (folder / "bin").mkdir(exist_ok=True)
+    (folder / "bin/scontrol").write_text(f'#!/bin/sh\necho "$@" >> {folder}/scontrol.log\n')
+    (folder / "bin/scontrol").chmod(0o755)
+    return {
+        "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
+        "SLURM_JOB_ID": "7",
+        "SLURM_JOB_NAME": "train",
+        "SLURM_NTASKS": "1",
+        "SLURM_NTASKS_PER_NODE": "1",
+        "SLURM_NODELIST": "localhost",
+        "SLURM_NODEID": "0",
+        "SLURM_PROCID": "0",
+        "SLURM_LOCALID": "0",
+    }
+
+
 def start(folder: Path, *words: str) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-m", "sepico_pl.train", *words],
@@ -67,7 +87,7 @@ def start(folder: Path, *words: str) -> subprocess.Popen:
         stdout=(folder / "output.log").open("a"),
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", **slurm(folder)},
     )
 
 
@@ -97,6 +117,10 @@ def test_ended_and_resumed_it_is_the_same_to_the_bit(
         assert ended.wait(30) == 128 + signum
         said = (tmp_path / "output.log").read_text()
         assert "Traceback" not in said
+        requeued = signum == signal.SIGUSR1  # SLURM itself queues a job again after SIGTERM
+        assert (tmp_path / "scontrol.log").exists() == requeued
+        if requeued:
+            assert (tmp_path / "scontrol.log").read_text() == "requeue 7\n"
         resume = ["resume=" + said.rsplit("resume=", 1)[1].split()[0]]
     assert not (tmp_path / "ended/last.ckpt").exists()
     assert call(monkeypatch, tmp_path, "train", *resume) == ""
@@ -185,3 +209,34 @@ def test_images_that_changed_are_another_run(
     Image.fromarray(np.zeros((40, 60, 3), np.uint8)).save(tmp_path / "night/1.png")
     error = call(monkeypatch, tmp_path, "train", "resume=run/checkpoints/step_00000001.ckpt")
     assert "the training images are not those that the run began with" in error
+
+
+def test_a_multirun_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    words = ["-m", "seed=1,2", *TINY, "keep.every=2", "logger=none", "hydra.sweep.dir=sweep"]
+    words += ["hydra.sweep.subdir='${hydra.job.num}'"]
+    assert call(monkeypatch, tmp_path, "train", *words) == ""
+    first, second = (tmp_path / "sweep" / number for number in "01")
+    assert (first / "last.ckpt").is_file()
+    finished = (second / "last.ckpt").read_bytes()
+    for name in ("last.ckpt", "scores.json"):
+        (second / name).unlink()
+    assert call(monkeypatch, tmp_path, "train", *words, "resume=auto") == ""
+    assert json.loads((second / "run.json").read_text())["resumed"][0]["checkpoint"].endswith(
+        "step_00000002.ckpt"
+    )
+    (tmp_path / "before.ckpt").write_bytes(finished)
+    states = [
+        torch.load(path, weights_only=True)
+        for path in (tmp_path / "before.ckpt", second / "last.ckpt")
+    ]
+    assert differences(*states) == []
+
+
+def test_a_resumed_run_is_the_same_in_weights_and_biases(tmp_path: Path) -> None:
+    ids = {
+        wandb_logger(project="p", name="n", save_dir=str(tmp_path / run))._id
+        for run in ("one", "one", "two")
+        if (tmp_path / run).mkdir(exist_ok=True) is None
+    }
+    assert len(ids) == 2
+    assert (tmp_path / "one/wandb_id").read_text().strip() in ids

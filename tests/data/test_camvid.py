@@ -133,6 +133,7 @@ def test_what_is_missing_is_named(root: Path, tmp_path: Path, lost: str, expecte
             copy.write_bytes(file.read_bytes())
         (tmp_path / f"{split}.txt").write_text(stem)
     assert len(camvid(str(tmp_path)).source_train) == 1
+    (tmp_path / "target_dusk/images/unlisted.jpg").touch()
     (tmp_path / lost).unlink()
     with pytest.raises(InputError, match=expected):
         check(camvid(str(tmp_path)))
