@@ -134,22 +134,35 @@ def explain(error: BaseException) -> str | None:
     while cause is not None:
         if "InputError" in (kind.__name__ for kind in type(cause).__mro__):
             return " ".join(str(cause).split())
-        if isinstance(cause, MissingMandatoryValue):
-            return f"{cause.full_key} is not set: give it as {cause.full_key}=<value>"
-        if isinstance(cause, CompactHydraException | OmegaConfBaseException):
-            return " ".join(f"{cause} {cause.__cause__ or ''}".split())
-        if isinstance(cause, OSError) and cause.errno in MENDABLE:
-            where = "" if cause.filename is None else f"{cause.filename}: "
-            return f"{where}{cause.strerror}; {MENDABLE[cause.errno]}"
-        if type(cause).__module__.startswith("yaml."):
-            return f"a configuration file is no YAML: {' '.join(str(cause).split())}"
-        if type(cause).__module__.startswith("wandb."):
-            reason = " ".join(str(cause).split())
-            return f"Weights & Biases: {reason}; WANDB_MODE=offline logs to this disk instead"
-        if raised_in(cause) in ("hydra", "omegaconf"):
-            return " ".join(f"{cause} (Hydra: {type(cause).__name__})".split())
-        for words, explanation in NAMED_BY_THEIR_WORDS.items():
-            if words in str(cause):
-                return explanation
+        for words in (of_configuration, of_surroundings):
+            explanation = words(cause)
+            if explanation is not None:
+                return " ".join(explanation.split())
         cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def of_configuration(error: BaseException) -> str | None:
+    """Explain what Hydra refuses."""
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key} is not set: give it as {error.full_key}=<value>"
+    if isinstance(error, CompactHydraException | OmegaConfBaseException):
+        return f"{error} {error.__cause__ or ''}"
+    if type(error).__module__.startswith("yaml."):
+        return f"a configuration file is no YAML: {error}"
+    if raised_in(error) in ("hydra", "omegaconf"):
+        return f"{error} (Hydra: {type(error).__name__})"
+    return None
+
+
+def of_surroundings(error: BaseException) -> str | None:
+    """Explain what disks, networks and other processes refuse."""
+    if isinstance(error, OSError) and error.errno in MENDABLE:
+        where = "" if error.filename is None else f"{error.filename}: "
+        return f"{where}{error.strerror}; {MENDABLE[error.errno]}"
+    if type(error).__module__.startswith("wandb."):
+        return f"Weights & Biases: {error}; WANDB_MODE=offline logs to this disk instead"
+    for words, explanation in NAMED_BY_THEIR_WORDS.items():
+        if words in str(error):
+            return explanation
     return None

@@ -128,7 +128,7 @@ def test_bad_input_ends_a_real_process_with_one_line(tmp_path: Path) -> None:
 
 def test_the_traceback_on_demand(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-    with pytest.raises(InputError, match="data.batch_size=0"):
+    with pytest.raises(InputError, match=r"data\.batch_size=0"):
         call(monkeypatch, tmp_path, "train", "data.batch_size=0")
 
 
