@@ -113,3 +113,11 @@ def test_an_experiment_without_its_data_says_so(
     assert "data/gta" in error
     assert "SEPICO_DATA" in error
     assert error.count("\n") == 0
+
+
+def test_the_cluster_launcher_composes() -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", ["hydra/launcher=cluster"], return_hydra_config=True)
+    launcher = config.hydra.launcher
+    assert launcher._target_.endswith("SlurmLauncher")
+    assert launcher.max_num_timeout == 20
