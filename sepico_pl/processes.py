@@ -15,9 +15,8 @@ from hydra.types import RunMode
 from pytorch_lightning.utilities import rank_zero_only
 
 from sepico_pl.keeping import Interrupted
+from sepico_pl.resuming import FIRST_RANK
 from sepico_pl.types import InputError
-
-FIRST_RANK = "SEPICO_FIRST_RANK"
 
 
 def is_first_rank() -> bool:

@@ -5,10 +5,12 @@ Works on words and file names alone, before Hydra and torch are imported.
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 RECORD = "run.json"
+# Set by the first rank for the processes that it starts.
+FIRST_RANK = "SEPICO_FIRST_RANK"
 TRACES = (RECORD, "metrics.csv", "last.ckpt", "checkpoints")
 
 
@@ -24,15 +26,31 @@ def whole_command(words: Sequence[str]) -> list[str]:
             be resumed would write into another's folder.
     """
     wanted, folder = value_of(words, "resume"), value_of(words, "hydra.run.dir")
-    if {"-m", "--multirun"} & set(words) or "LOCAL_RANK" in os.environ:
+    if {"-m", "--multirun"} & set(words) or FIRST_RANK in os.environ:
         return list(words)
+    rank, ranks = launched_as(os.environ)
     if wanted is None:
-        refuse_taken(folder)
+        if ranks > 1 and folder is None:
+            message = (
+                "error: each of several processes would make a run folder of its own; "
+                "name one for all: hydra.run.dir=<folder>"
+            )
+            raise SystemExit(message)
+        if rank == 0:
+            refuse_taken(folder)
         return list(words)
     checkpoint = find(wanted, folder)
     if checkpoint is None:
         return list(words)
     return continued(words, checkpoint)
+
+
+def launched_as(environment: Mapping[str, str]) -> tuple[int, int]:
+    """Return the rank of this process and their number, where torchrun or srun started it."""
+    for rank, ranks in (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS")):
+        if rank in environment:
+            return int(environment[rank]), int(environment.get(ranks, "1"))
+    return 0, 1
 
 
 def value_of(words: Sequence[str], key: str) -> str | None:

@@ -24,7 +24,7 @@ MAY_IMPORT = {
     **dict.fromkeys(MODULES, FOUNDATION | ROOMS | MODULES | {"optim"}),
     "resuming": set(),
     "record": {"resuming", "tables"},
-    "processes": FOUNDATION | {"keeping"},
+    "processes": FOUNDATION | {"keeping", "resuming"},
     "keeping": FOUNDATION | {"resuming"},
     "callbacks": FOUNDATION | ROOMS | MODULES | {"resuming"},
     "official": FOUNDATION | {"model"},
