@@ -140,6 +140,25 @@ def test_a_hundred_million_pixels_later() -> None:
     assert moments.mean[0].item() - 0.25 == pytest.approx(share * 0.5, rel=0.02)
 
 
+def test_the_merge_is_exact_over_a_hundred_million_pixels() -> None:
+    """Values are multiples of 1/256, so that integers say what mean and variance are."""
+    updates, pixels = 50, 2_000_000
+    dice = torch.Generator().manual_seed(0)
+    moments, total, squares = ClassMoments(1, 1), 0, 0
+    labels = torch.zeros(pixels, dtype=torch.int64)
+    for update in range(updates):
+        # The mean drifts, as an embedding's does over training.
+        values = torch.randint(0, 64, (pixels, 1), generator=dice) + 3 * update
+        total, squares = total + int(values.sum()), squares + int(values.square().sum())
+        moments.update(values.float() / 256, labels)
+    count = updates * pixels
+    assert moments.count.tolist() == [count] == [100_000_000]
+    mean = total / count / 256
+    variance = (squares * count - total**2) / count**2 / 256**2
+    assert moments.mean.item() == pytest.approx(mean, rel=1e-12)
+    assert moments.variance.item() == pytest.approx(variance, rel=1e-12)
+
+
 def test_bank_keeps_the_last_batch_means_and_its_zero_until_evicted() -> None:
     bank = ClassBank(2, 1, 3)
     kept = []

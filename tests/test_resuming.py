@@ -1,0 +1,77 @@
+"""What a command line with resume= stands for."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sepico_pl.resuming import launched_as, newest_checkpoint, value_of, whole_command
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder of a run with two checkpoints, one of them of more steps."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RANK", raising=False)
+    folder = tmp_path / "outputs/it's a run/1"
+    (folder / "checkpoints").mkdir(parents=True)
+    for step in (900, 1000):
+        (folder / f"checkpoints/step_{step:08}.ckpt").touch()
+    (folder / "checkpoints/step_00001100.ckpt.partial").touch()
+    record = {"overrides": ["contrast=bank", "+x=1"], "options": ["--config-dir", "/mine"]}
+    (folder / "run.json").write_text(json.dumps(record))
+    return folder
+
+
+def test_the_recorded_words_come_back_and_typed_ones_replace_them(run: Path) -> None:
+    words = whole_command(["resume=last", "x=2", "data.workers=4"])
+    assert words[0] == "contrast=bank"
+    assert "+x=1" not in words
+    assert words[-2:] == ["--config-dir", "/mine"]
+    assert words[3:5] == ["x=2", "data.workers=4"]
+    assert words[1].startswith("resume='")
+    assert words[1].endswith("it\\'s a run/1/checkpoints/step_00001000.ckpt'")
+    assert words[2] == f"hydra.run.dir='{str(run).replace(chr(39), chr(92) + chr(39))}'"
+
+
+def test_the_end_is_newer_than_any_step(run: Path) -> None:
+    assert newest_checkpoint(run).name == "step_00001000.ckpt"
+    (run / "last.ckpt").touch()
+    assert newest_checkpoint(run).name == "last.ckpt"
+
+
+def test_a_file_names_its_run_and_best_is_not_the_newest(run: Path) -> None:
+    (run / "checkpoints/best.ckpt").touch()
+    words = whole_command([f"resume={run}/checkpoints/best.ckpt"])
+    assert words[2].endswith("best.ckpt'")
+    assert newest_checkpoint(run).name == "step_00001000.ckpt"
+
+
+def test_auto_begins_where_nothing_is(run: Path) -> None:
+    words = ["resume=auto", "hydra.run.dir=elsewhere", "seed=2"]
+    assert whole_command(words) == words
+
+
+def test_what_is_not_resumed_stays_as_typed(run: Path) -> None:
+    for words in (["seed=2"], ["resume=null", "seed=2"], ["-m", "resume=auto", "seed=1,2"]):
+        assert whole_command(words) == words
+    with pytest.raises(SystemExit, match="holds a run already"):
+        whole_command([f"hydra.run.dir={run}"])
+
+
+def test_each_of_several_processes_needs_the_same_folder(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SystemExit, match=r"hydra\.run\.dir=<folder>"):
+        whole_command(["seed=2"])
+    words = ["seed=2", f"hydra.run.dir={run}"]
+    assert whole_command(words) == words  # the first rank looks whether it is taken
+    assert launched_as({"SLURM_PROCID": "3", "SLURM_NTASKS": "8"}) == (3, 8)
+
+
+def test_values_are_found_as_hydra_reads_them() -> None:
+    assert value_of(["+resume='a b.ckpt'"], "resume") == "a b.ckpt"
+    assert value_of(["resume=a", "resume=b"], "resume") == "b"
+    assert value_of(["resume=", "x=1"], "resume") is None
