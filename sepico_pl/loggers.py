@@ -122,7 +122,7 @@ def reachable_mode() -> Literal["online", "offline"]:
         return "offline"
 
 
-def wandb_logger(*, project: str, name: str, save_dir: str) -> WandbLogger:
+def wandb_logger(*, project: str, name: str, finish_timeout: float, save_dir: str) -> WandbLogger:
     """Log to Weights & Biases, offline without a login, unless WANDB_MODE says otherwise.
 
     The run's id stands in `wandb_id`, so that a resumed run is the same there.
@@ -130,6 +130,7 @@ def wandb_logger(*, project: str, name: str, save_dir: str) -> WandbLogger:
     Args:
         project: where runs are gathered.
         name: of the run.
+        finish_timeout: seconds to wait for uploads at the end; the rest stays on this disk.
         save_dir: folder for the run's local files.
     """
     mode = os.environ.get("WANDB_MODE") or reachable_mode()
@@ -147,4 +148,11 @@ def wandb_logger(*, project: str, name: str, save_dir: str) -> WandbLogger:
         mode=mode,
         id=known.read_text(encoding="utf-8").strip(),
         resume="allow",
+        settings=wandb.Settings(finish_timeout=finish_timeout),
     )
+
+
+def finish() -> None:
+    """End the run at Weights & Biases, if there is one, so that a multirun's next one is another."""
+    if wandb.run is not None:
+        wandb.finish()

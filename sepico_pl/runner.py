@@ -22,7 +22,7 @@ from sepico_pl.checkpoints import check_resumable, refuse_to_overwrite, save, st
 from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.judging import batch_norm_name, be_quiet, judge
 from sepico_pl.keeping import Interrupted
-from sepico_pl.loggers import forget_after
+from sepico_pl.loggers import finish, forget_after
 from sepico_pl.official import OfficialCheckpoint, account, read_official
 from sepico_pl.processes import (
     follow_first_rank,
@@ -66,15 +66,28 @@ def train(config: DictConfig) -> dict[str, float]:
         trainer.fit(task, datamodule=data, ckpt_path=resumed, weights_only=True)
     except Interrupted as stop:
         leave(stop)
+    scores = final_scores(trainer, task, data, plain["name"], folder)
+    finish()
+    print(f"run folder: {folder}")
+    return scores
+
+
+def final_scores(
+    trainer: pl.Trainer,
+    task: SegmentationTask,
+    data: AdaptationData,
+    name: str,
+    folder: Path,
+) -> dict[str, float]:
+    """Judge the student on the target; print the scores and write `scores.json`."""
     if not data.domains:
-        print(f"no labelled target images to judge on\nrun folder: {folder}")
+        print("no labelled target images to judge on")
         return {}
     scores = judge(trainer, task, data)["target"]
     title = f"target validation of the student, {batch_norm_name(task)}"
-    print_scores(title, task.class_names, {plain["name"]: scores})
+    print_scores(title, task.class_names, {name: scores})
     if trainer.is_global_zero:
         write_json(folder / "scores.json", {"target": scores, "batch_norm": task.batch_norm})
-    print(f"run folder: {folder}")
     return scores
 
 

@@ -5,14 +5,17 @@
 
 import contextlib
 import io
+import json
 import os
 import shutil
 import struct
 import subprocess
 import sys
+import threading
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -214,6 +217,48 @@ def cut_checkpoint(folder: Path) -> None:
     (folder / "bad.ckpt").write_bytes(checkpoint(folder).read_bytes()[:-5000])
 
 
+PORT = 29888
+
+
+def leaving_server() -> None:
+    """Stand in for a Weights & Biases server that lets a run begin, and is gone with its first row.
+
+    It answers every question with all that is ever asked for.
+    """
+    account = {"id": "x", "username": "u", "entity": "u", "email": "", "flags": "{}"}
+    project = {"id": "p", "name": "p", "entity": {"id": "e", "name": "u"}}
+    run = {"id": "b", "name": "n", "displayName": "d", "description": "", "config": "{}"}
+    answers = {
+        "viewer": {**account, "admin": False, "teams": {"edges": []}},
+        "serverInfo": {"cliVersionInfo": {"max_cli_version": "9"}, "features": []},
+        "upsertBucket": {"bucket": {**run, "project": project}, "inserted": True},
+        "model": {"bucket": None},
+        "createRunFiles": {"runID": "b", "uploadHeaders": [], "files": []},
+    }
+    content = json.dumps({"data": answers}).encode()
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("content-length", 0)))
+            if "file_stream" in self.path:
+                threading.Thread(target=server.server_close).start()
+                threading.Thread(target=server.shutdown).start()
+                return
+            self.send_response(200)
+            self.send_header("content-length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    ThreadingHTTPServer.allow_reuse_address = True
+    server = ThreadingHTTPServer(("127.0.0.1", PORT), Answers)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+
+
 class Payload:
     """What a hostile checkpoint does when it is unpickled."""
 
@@ -389,7 +434,8 @@ DISKS = [
     Case("another run's folder", STREETS, ["hydra.run.dir=run", "resume=last"], lambda f: ((f / "run").mkdir(), (f / "run/run.json").write_text("{}"))),
     Case("no network for weights", [*STREETS, "backbone.weights=imagenet"], ["backbone.weights=imagenet", "backbone.weights=null"], variables={"HF_HUB_OFFLINE": "1"}),
     Case("no login at Weights & Biases", [*STREETS, "logger=wandb"], [], code=0, variables={"WANDB_MODE": "", "WANDB_API_KEY": "", "HOME": "/nonexistent"}),
-    Case("Weights & Biases unreachable", [*STREETS, "logger=wandb"], [], code=0, variables={"WANDB_MODE": "", "WANDB_API_KEY": "a" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9"}),
+    Case("Weights & Biases unreachable", [*STREETS, "logger=wandb"], [], code=0, variables={"WANDB_MODE": "", "WANDB_API_KEY": "a" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_HTTP_TIMEOUT": "2"}),
+    Case("Weights & Biases gone in mid-run", [*STREETS, "logger=wandb", "logger.wandb.finish_timeout=2", "trainer.max_steps=20", "trainer.log_every_n_steps=1"], [], lambda f: leaving_server(), code=0, variables={"WANDB_MODE": "", "WANDB_API_KEY": "a" * 40, "WANDB_BASE_URL": f"http://127.0.0.1:{PORT}"}),
     Case("loss not finite", [*STREETS, "optim.learning_rate=1e30", "optim.warmup_steps=0", "trainer.max_steps=9", "trainer.log_every_n_steps=1", "keep.every=1"], ["not finite at step", "streets/day/train/", "streets/night/train/", "last good checkpoint: "], may_begin=True),
     Case("report cannot be written", [*FOLDERS, "report=disk/report.json"], ["disk/report.json"], lambda f: tmpfs(f, "-o", "ro"), "prepare", afterwards=unmount),
 ]  # fmt: skip

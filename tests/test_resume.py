@@ -234,7 +234,7 @@ def test_a_multirun_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 def test_a_resumed_run_is_the_same_in_weights_and_biases(tmp_path: Path) -> None:
     ids = {
-        wandb_logger(project="p", name="n", save_dir=str(tmp_path / run))._id
+        wandb_logger(project="p", name="n", finish_timeout=1, save_dir=str(tmp_path / run))._id
         for run in ("one", "one", "two")
         if (tmp_path / run).mkdir(exist_ok=True) is None
     }
