@@ -153,6 +153,6 @@ def wandb_logger(*, project: str, name: str, finish_timeout: float, save_dir: st
 
 
 def finish() -> None:
-    """End the run at Weights & Biases, if there is one, so that a multirun's next one is another."""
+    """End the run at Weights & Biases, if any, so that a multirun's next one is another."""
     if wandb.run is not None:
         wandb.finish()
