@@ -74,7 +74,7 @@ def kill(process: subprocess.Popen[bytes], folder: Path, dice: random.Random) ->
 def differences(one: object, other: object, where: str) -> list[str]:
     """Name what differs between two checkpoints, to the bit; their configurations aside."""
     if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
-        return [] if torch.equal(one, other) else [where]
+        return [] if torch.equal(one, other) and one.dtype == other.dtype else [where]
     if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
         keys = [key for key in one if key != "config"]
         return [d for key in keys for d in differences(one[key], other[key], f"{where}.{key}")]

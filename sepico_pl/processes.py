@@ -27,7 +27,6 @@ def is_first_rank() -> bool:
 def follow_first_rank() -> None:
     """On other ranks, print nothing, and end where the process that started this one ends."""
     if is_first_rank():
-        os.environ[FIRST_RANK] = str(os.getpid())
         return
     sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     parent = int(os.environ.get(FIRST_RANK, os.getppid()))

@@ -1,5 +1,6 @@
 """What the commands do that make a checkpoint."""
 
+import os
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -19,6 +20,7 @@ from sepico_pl.assembly import (
     without_downloads,
 )
 from sepico_pl.checkpoints import check_resumable, refuse_to_overwrite, save, start_from
+from sepico_pl.cli import environment
 from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.judging import batch_norm_name, be_quiet, judge
 from sepico_pl.keeping import Interrupted
@@ -31,7 +33,7 @@ from sepico_pl.processes import (
     refuse_spawning_multirun,
 )
 from sepico_pl.record import write_record
-from sepico_pl.resuming import newest_checkpoint
+from sepico_pl.resuming import FIRST_RANK, newest_checkpoint
 from sepico_pl.tables import print_scores, write_json
 from sepico_pl.task import SegmentationTask
 from sepico_pl.types import InputError
@@ -63,7 +65,8 @@ def train(config: DictConfig) -> dict[str, float]:
     trainer = build_trainer(plain, folder)
     refuse_spawning_multirun(trainer)
     try:
-        trainer.fit(task, datamodule=data, ckpt_path=resumed, weights_only=True)
+        with environment(FIRST_RANK, os.environ.get(FIRST_RANK, str(os.getpid()))):
+            trainer.fit(task, datamodule=data, ckpt_path=resumed, weights_only=True)
     except Interrupted as stop:
         leave(stop)
     scores = final_scores(trainer, task, data, plain["name"], folder)

@@ -9,7 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import open_dict
+
+from sepico_pl.assembly import plain_config
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
 
 TINY = [
     "dataset.size=[32,64]",
@@ -49,3 +56,13 @@ def run(module: str, *arguments: str, cwd: Path, **environment: str):
         env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", **environment},
         check=False,
     )
+
+
+def configured(*overrides: str) -> dict:
+    """Return the configuration of a `train` with these overrides, as plain types."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", list(overrides), return_hydra_config=True)
+        HydraConfig.instance().set_config(config)
+        with open_dict(config):
+            del config["hydra"]
+        return plain_config(config)

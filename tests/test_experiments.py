@@ -4,22 +4,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from command_line import call
+from command_line import CONF, call, configured
 from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import open_dict
 
 from sepico_pl.assembly import (
     build_data,
     build_task,
     check_config,
-    plain_config,
     without_downloads,
 )
 from sepico_pl.contrast.modes import BankContrast, DistributionContrast, PrototypeContrast
 from sepico_pl.module import SePiCo, SourceOnly
 
-CONF = Path(__file__).resolve().parents[1] / "conf"
 METHODS = {
     "prototype": PrototypeContrast,
     "bank": BankContrast,
@@ -37,15 +33,6 @@ PUBLISHED = {
     "dark_zurich_daformer": (52.7, 53.3, 54.2),
 }
 EXPERIMENTS = [f"{row}_{method}" for row in PUBLISHED for method in METHODS]
-
-
-def configured(*overrides: str) -> dict:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", list(overrides), return_hydra_config=True)
-        HydraConfig.instance().set_config(config)
-        with open_dict(config):
-            del config["hydra"]
-        return plain_config(config)
 
 
 def test_there_are_eighteen_and_their_baselines() -> None:

@@ -12,14 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
+from command_line import configured
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from omegaconf import open_dict
 from PIL import Image
 
-from sepico_pl.assembly import build_data, build_task, build_trainer, check_config, plain_config
+from sepico_pl.assembly import build_data, build_task, build_trainer, check_config
 from sepico_pl.augment.balanced_crop import ClassBalancedCrop, crop_score
 from sepico_pl.augment.chance import Chance
 from sepico_pl.augment.class_mix import class_mask, classes_present, paste
@@ -33,7 +31,6 @@ from sepico_pl.data.labels import IdLabels
 from sepico_pl.metrics import iou_per_class, mean_iou
 from sepico_pl.types import InputError
 
-CONF = Path(__file__).resolve().parents[1] / "conf"
 CLASSES = 4
 sides = st.integers(1, 24)
 seeds = st.integers(0, 2**32 - 1)
@@ -249,15 +246,6 @@ def test_fuzz_a_damaged_file_is_read_or_refused(
         assert str(path) in said
 
 
-def composed(*overrides: str) -> dict:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", list(overrides), return_hydra_config=True)
-        HydraConfig.instance().set_config(config)
-        with open_dict(config):
-            del config["hydra"]
-        return plain_config(config)
-
-
 @cache
 def keys() -> list[str]:
     names = {"trainer", "logger"}
@@ -265,7 +253,7 @@ def keys() -> list[str]:
         {
             key
             for contrast in ("bank", "distribution")
-            for key in flat(composed(f"contrast={contrast}"))
+            for key in flat(configured(f"contrast={contrast}"))
             if key.split(".")[0] not in names or key.startswith("trainer.")
         }
     )
@@ -282,7 +270,7 @@ def test_fuzz_any_override_is_taken_or_refused(data: st.DataObject) -> None:
     words = [f"{key}={data.draw(st.sampled_from(VALUES.split()))}" for key in chosen]
     small = ["dataset.train_length=2", "dataset.val_length=1", "contrast=bank", "logger=none"]
     try:
-        plain = composed(*small, *words)
+        plain = configured(*small, *words)
         check_config(plain)
         pair_data = build_data(plain)
         build_task(plain, pair_data.pair)
@@ -295,7 +283,7 @@ def test_fuzz_any_override_is_taken_or_refused(data: st.DataObject) -> None:
 @given(text=st.text(max_size=30))
 def test_fuzz_any_words_are_taken_or_refused(text: str) -> None:
     try:
-        composed(text)
+        configured(text)
     except Exception as error:
         if explain(error) is None:
             raise

@@ -13,6 +13,7 @@ import pytest
 import torch
 from command_line import TINY, call
 from PIL import Image
+from soak import differences
 
 from sepico_pl.loggers import wandb_logger
 
@@ -31,24 +32,9 @@ CASES = [
 ]
 
 
-def differences(one: object, other: object, where: str = "") -> list[str]:
-    """Name what differs, to the bit, between two checkpoints; their configurations aside."""
-    if isinstance(one, torch.Tensor):
-        return [] if torch.equal(one, other) and one.dtype == other.dtype else [where]
-    if isinstance(one, dict):
-        if one.keys() != other.keys():
-            return [f"{where}: {one.keys() ^ other.keys()}"]
-        pairs = [(one[key], other[key], f"{where}.{key}") for key in one if key != "config"]
-        return [found for pair in pairs for found in differences(*pair)]
-    if isinstance(one, list | tuple):
-        pairs = zip(one, other, [f"{where}[]"] * len(one), strict=True)
-        return [found for pair in pairs for found in differences(*pair)]
-    return [] if one == other else [f"{where}: {one} {other}"]
-
-
 def assert_same_run(one: Path, other: Path) -> None:
     states = [torch.load(folder / "last.ckpt", weights_only=True) for folder in (one, other)]
-    assert differences(*states) == []
+    assert differences(*states, "") == []
     assert {"state_dict", "optimizer_states", "lr_schedulers", "loops"} <= states[0].keys()
     for name in ("metrics.csv", "scores.json"):
         assert (one / name).read_bytes() == (other / name).read_bytes()
@@ -59,7 +45,7 @@ def assert_same_run(one: Path, other: Path) -> None:
     best = [
         torch.load(folder / "checkpoints/best.ckpt", weights_only=True) for folder in (one, other)
     ]
-    assert differences(*best) == []
+    assert differences(*best, "") == []
 
 
 def slurm(folder: Path) -> dict[str, str]:
@@ -229,7 +215,7 @@ def test_a_multirun_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch, tmp_pa
         torch.load(path, weights_only=True)
         for path in (tmp_path / "before.ckpt", second / "last.ckpt")
     ]
-    assert differences(*states) == []
+    assert differences(*states, "") == []
 
 
 def test_a_resumed_run_is_the_same_in_weights_and_biases(tmp_path: Path) -> None:
