@@ -1,6 +1,7 @@
 """What a run keeps: whole checkpoints, taken between two steps and on signals."""
 
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Mapping
@@ -46,6 +47,18 @@ def write_tensors(path: Path, content: Mapping[str, Any]) -> None:
             "space or mend the folder, and go on from there"
         )
         raise InputError(message) from error
+
+
+def share(path: Path, other: Path) -> None:
+    """Give a file's content a second name, without writing it again where links are known."""
+    partial = other.with_name(other.name + ".partial")
+    other.parent.mkdir(parents=True, exist_ok=True)
+    partial.unlink(missing_ok=True)
+    try:
+        os.link(path, partial)
+    except OSError:
+        shutil.copyfile(path, partial)
+    partial.replace(other)
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -140,6 +153,7 @@ class KeepCheckpoints(Callback):
         stop = any_rank(bool(self.signum), pl_module.device)
         if new and (stop or trainer.global_step % self.every == 0):
             trainer.save_checkpoint(path)
+            self._share_as_best(trainer, path)
             if trainer.is_global_zero:
                 self._remove_old()
         self._save_best(trainer)
@@ -148,14 +162,19 @@ class KeepCheckpoints(Callback):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save the final state."""
-        self._save_best(trainer)
         trainer.save_checkpoint(self.folder / "last.ckpt")
+        self._share_as_best(trainer, self.folder / "last.ckpt")
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Leave signals as they were."""
         for number, handler in self.previous.items():
             signal.signal(number, handler)
         self.previous = {}
+
+    def _share_as_best(self, trainer: pl.Trainer, path: Path) -> None:
+        if self.is_best and trainer.is_global_zero:
+            share(path, self.folder / "checkpoints" / "best.ckpt")
+        self.is_best = False
 
     def _save_best(self, trainer: pl.Trainer) -> None:
         if self.is_best:

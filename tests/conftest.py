@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-settings.register_profile("short", max_examples=40, deadline=None, derandomize=True, database=None)
+settings.register_profile("short", max_examples=30, deadline=None, derandomize=True, database=None)
 settings.register_profile("long", max_examples=3000, deadline=None, database=None)
 settings.load_profile("short")
 
