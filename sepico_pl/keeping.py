@@ -61,6 +61,25 @@ def share(path: Path, other: Path) -> None:
     partial.replace(other)
 
 
+def set_aside(folder: Path, resumed: Path, step: int) -> None:
+    """Move the later checkpoints of a run that goes on from an earlier one.
+
+    They would pass for its newest, and the ones it writes for old.
+
+    Args:
+        folder: of the run; they go to `checkpoints/set_aside`.
+        resumed: the checkpoint that is resumed; it stays.
+        step: steps that it has made.
+    """
+    later = [folder / "last.ckpt", *(folder / "checkpoints").glob("step_*.ckpt")]
+    for path in later:
+        is_later = path.stem == "last" or int(path.stem.removeprefix("step_")) > step
+        if is_later and path.is_file() and not path.samefile(resumed):
+            aside = folder / "checkpoints" / "set_aside" / path.name
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(aside)
+
+
 class WholeCheckpoints(TorchCheckpointIO):
     """Lightning's checkpoint files, written by `write_tensors`."""
 

@@ -23,7 +23,7 @@ from sepico_pl.checkpoints import check_resumable, refuse_to_overwrite, save, st
 from sepico_pl.cli import environment
 from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.judging import batch_norm_name, be_quiet, judge
-from sepico_pl.keeping import Interrupted
+from sepico_pl.keeping import Interrupted, set_aside
 from sepico_pl.loggers import finish, forget_after
 from sepico_pl.official import OfficialCheckpoint, account, read_official
 from sepico_pl.processes import (
@@ -126,7 +126,7 @@ def prepared_task(
 def begin_record(
     folder: Path, plain: Config, data: AdaptationData, resumed: Path | None, step: int
 ) -> None:
-    """Write down how the run is made, and drop the logged rows that it will write anew."""
+    """Write down how the run is made; take out of the way what it will write anew."""
     if not is_first_rank():
         return
     hydra = HydraConfig.get()
@@ -134,6 +134,8 @@ def begin_record(
     folders = [source.path for source in sources if source.provider == "command-line"]
     folder.mkdir(parents=True, exist_ok=True)
     forget_after(folder / "metrics.csv", step)
+    if resumed is not None:
+        set_aside(folder, resumed, step)
     write_record(
         folder,
         overrides=hydra.overrides.task,

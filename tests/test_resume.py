@@ -226,3 +226,20 @@ def test_a_resumed_run_is_the_same_in_weights_and_biases(tmp_path: Path) -> None
     }
     assert len(ids) == 2
     assert (tmp_path / "one/wandb_id").read_text().strip() in ids
+
+
+def test_an_earlier_checkpoint_sets_later_ones_aside(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Else the stale ones would pass for the newest, and new ones would be removed as old."""
+    words = [*RUN, "keep.last=9", "logger=none", "hydra.run.dir=run"]
+    assert call(monkeypatch, tmp_path, "train", *words) == ""
+    folder = tmp_path / "run/checkpoints"
+    before = torch.load(tmp_path / "run/last.ckpt", weights_only=True)
+    resumed = ["resume=run/checkpoints/step_00000003.ckpt", "keep.last=1", "keep.every=2"]
+    assert call(monkeypatch, tmp_path, "train", *resumed) == ""
+    aside = sorted(path.name for path in (folder / "set_aside").iterdir())
+    assert aside == ["last.ckpt", "step_00000006.ckpt", "step_00000009.ckpt"]
+    assert [path.name for path in folder.glob("step_*.ckpt")] == ["step_00000010.ckpt"]
+    after = torch.load(tmp_path / "run/last.ckpt", weights_only=True)
+    assert differences(before, after, "") == []
