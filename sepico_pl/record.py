@@ -4,7 +4,7 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -37,7 +37,7 @@ def write_record(
     *,
     overrides: Sequence[str],
     options: Sequence[str],
-    seed: int,
+    config: Mapping[str, Any],
     images: str,
     resumed: Path | None,
 ) -> None:
@@ -47,7 +47,7 @@ def write_record(
         folder: of the run.
         overrides: of the configuration, as typed.
         options: of the command line, as typed (`--config-dir <folder>`).
-        seed: of the run.
+        config: the resolved configuration, plain types.
         images: fingerprint of the training images.
         resumed: the checkpoint that is resumed; None for a new run.
     """
@@ -71,10 +71,11 @@ def write_record(
         record = {
             "overrides": [word for word in overrides if not word.startswith("resume=")],
             "options": list(options),
-            "seed": seed,
+            "seed": config["seed"],
             "images": images,
             **now,
             "resumed": [],
+            "config": dict(config),
         }
     write_json(path, record)
 

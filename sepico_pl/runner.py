@@ -40,7 +40,7 @@ from sepico_pl.types import InputError
 
 
 def train(config: DictConfig) -> dict[str, float]:
-    """Train, judge the target, leave `last.ckpt` and `scores.json` in the run folder.
+    """Train, judge the target, leave weights, scores and confusion matrix in the run folder.
 
     Returns:
         The target's scores in percent, by "mIoU" and "IoU/<class>".
@@ -82,7 +82,7 @@ def final_scores(
     name: str,
     folder: Path,
 ) -> dict[str, float]:
-    """Judge the student on the target; print the scores and write `scores.json`."""
+    """Judge the student on the target; print the scores and write them."""
     if not data.domains:
         print("no labelled target images to judge on")
         return {}
@@ -91,6 +91,8 @@ def final_scores(
     print_scores(title, task.class_names, {name: scores})
     if trainer.is_global_zero:
         write_json(folder / "scores.json", {"target": scores, "batch_norm": task.batch_norm})
+        counts = task.confusion["target"].tolist()
+        write_json(folder / "confusion.json", {"classes": task.class_names, "target": counts})
     return scores
 
 
@@ -140,7 +142,7 @@ def begin_record(
         folder,
         overrides=hydra.overrides.task,
         options=[word for path in folders for word in ("--config-dir", path)],
-        seed=plain["seed"],
+        config=plain,
         images=data.fingerprint,
         resumed=resumed,
     )

@@ -47,6 +47,9 @@ class SegmentationTask(pl.LightningModule, ABC):
         batch_norm: statistics the student's batch norm uses when it is evaluated: its "running"
             ones, mixed from all its training passes (the official policy), or those of unlabelled
             "target" images.
+
+    Attributes:
+        confusion: pixels of the last judging by domain, (C, C), rows the truth.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class SegmentationTask(pl.LightningModule, ABC):
         self.batch_norm = batch_norm_policy(batch_norm, key="adapt.batch_norm")
         self.target_matrix = confusion_matrix(len(classes))
         self.source_matrix = confusion_matrix(len(classes))
+        self.confusion: dict[str, Tensor] = {}
 
     @abstractmethod
     def losses(self, batch: AdaptationBatch) -> Iterator[tuple[str, Tensor]]:
@@ -167,7 +171,7 @@ class SegmentationTask(pl.LightningModule, ABC):
         result = {}
         for domain in domains:
             matrix = self._matrix(domain)
-            counts = matrix.compute()
+            counts = self.confusion[domain] = matrix.compute()
             matrix.reset()
             per_class = zip(self.class_names, iou_per_class(counts).tolist(), strict=True)
             present = {f"IoU/{name}": 100 * iou for name, iou in per_class if iou == iou}

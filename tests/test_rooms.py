@@ -14,6 +14,7 @@ ROOMS = {"data", "augment", "model", "contrast", "adapt", "metrics"}
 MODULES = {"task", "module"}
 SURROUNDINGS = {"optim", "loggers", "tables", "cli", "limits"}
 PROGRAMS = {"train", "evaluate", "import_official", "prepare", "predict", "submit"}
+PROGRAMS |= {"report", "compare", "embeddings", "export", "demo"}
 
 MAY_IMPORT = {
     "": set(),
@@ -29,10 +30,17 @@ MAY_IMPORT = {
     "callbacks": FOUNDATION | ROOMS | MODULES | {"resuming"},
     "official": FOUNDATION | {"model"},
     "architecture": FOUNDATION | {"model"},
-    "assembly": FOUNDATION | ROOMS | MODULES | SURROUNDINGS | {"callbacks", "keeping"},
+    "assembly": FOUNDATION | ROOMS | MODULES | SURROUNDINGS | {"callbacks", "keeping", "pictures"},
     "checkpoints": FOUNDATION | ROOMS | MODULES | {"assembly", "keeping", "resuming"},
     "judging": FOUNDATION | ROOMS | MODULES | SURROUNDINGS | {"assembly", "checkpoints"},
     "preparing": FOUNDATION | {"data", "assembly", "tables"},
+    "pictures": FOUNDATION | ROOMS | MODULES | {"tables"},
+    "reporting": FOUNDATION
+    | ROOMS
+    | {"task", "loggers", "tables", "resuming", "assembly", "checkpoints", "judging"},
+    "serving": FOUNDATION
+    | ROOMS
+    | {"task", "tables", "assembly", "checkpoints", "judging", "keeping"},
     "runner": FOUNDATION
     | ROOMS
     | MODULES
@@ -46,9 +54,13 @@ MAY_IMPORT = {
         "keeping",
         "processes",
         "record",
+        "reporting",
         "resuming",
     },
-    **dict.fromkeys(PROGRAMS, FOUNDATION | {"runner", "judging", "preparing", "cli", "resuming"}),
+    **dict.fromkeys(
+        PROGRAMS,
+        FOUNDATION | {"runner", "judging", "preparing", "cli", "resuming", "reporting", "serving"},
+    ),
 }
 FORBIDDEN_OUTSIDERS = {"contrast": {"pytorch_lightning", "lightning", "hydra", "omegaconf"}}
 

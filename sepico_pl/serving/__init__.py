@@ -1,0 +1,1 @@
+"""Trained networks at work: predictions, exports, and a page to try them on."""
