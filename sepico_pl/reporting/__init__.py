@@ -1,1 +1,1 @@
-"""What is read out of run folders: reports, comparisons, and the embedding space of a checkpoint."""
+"""What is read out of run folders: reports, comparisons, and embedding spaces."""

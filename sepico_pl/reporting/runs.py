@@ -116,7 +116,7 @@ def find_runs(folders: Iterable[Path]) -> list[Run]:
     Raises:
         InputError: for a folder that is absent, or has no run in it.
     """
-    found = {}
+    found: dict[Path, Run] = {}
     for folder in folders:
         if not folder.is_dir():
             message = f"{folder}: there is no such folder; name those that runs were written to"
