@@ -19,6 +19,8 @@ from pathlib import Path
 
 import torch
 
+from sepico_pl.tables import Rows, read_rows
+
 CONTRASTS = ("prototype", "bank", "distribution")
 WORKERS = (0, 2)
 SMALL = [
@@ -85,17 +87,28 @@ def differences(one: object, other: object, where: str) -> list[str]:
     return [] if one == other else [f"{where}: {one} {other}"]
 
 
+def logged(run: Path) -> Rows:
+    """Return what a run logged, but for how fast it was."""
+    return {
+        step: {name: value for name, value in row.items() if name != "train/images_per_second"}
+        for step, row in read_rows(run / "metrics.csv").items()
+    }
+
+
+def written(run: Path) -> dict[str, bytes]:
+    """Return the final scores, and the pictures, by file name."""
+    files = [run / "scores.json", *(run / "pictures").rglob("*.*")]
+    return {str(path.relative_to(run)): path.read_bytes() for path in files}
+
+
 def compare(whole: Path, killed: Path) -> list[str]:
     """Name what differs between two runs."""
     if not (killed / "last.ckpt").is_file():
         return ["last.ckpt is missing"]
     states = [torch.load(run / "last.ckpt", weights_only=True) for run in (whole, killed)]
     found = differences(*states, "")
-    return found + [
-        name
-        for name in ("metrics.csv", "scores.json")
-        if (whole / name).read_bytes() != (killed / name).read_bytes()
-    ]
+    found += [] if logged(whole) == logged(killed) else ["metrics.csv"]
+    return found + ([] if written(whole) == written(killed) else ["scores.json or pictures"])
 
 
 def soak(words: list[str], folder: Path, kills: int, dice: random.Random) -> dict[str, int]:

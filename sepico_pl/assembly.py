@@ -3,19 +3,14 @@
 from pathlib import Path
 from typing import Any, cast
 
-import pytorch_lightning as pl
 from hydra.utils import get_object, instantiate
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.callbacks import Callback, LearningRateMonitor
-from pytorch_lightning.loggers import Logger
 
 from sepico_pl.augment.chance import Chance
-from sepico_pl.callbacks import SelfSufficientCheckpoint, StopOnNonFinite
 from sepico_pl.contrast.modes import MultiStageContrast
 from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.data.ledger import Ledger
-from sepico_pl.keeping import KeepCheckpoints, WholeCheckpoints
 from sepico_pl.limits import check_limits
 from sepico_pl.model.segmentor import Segmentor
 from sepico_pl.task import SegmentationTask
@@ -171,30 +166,3 @@ def build_task(plain: Config, pair: DomainPair) -> SegmentationTask:
 def without_downloads(plain: Config) -> Config:
     """Return the configuration without pretrained weights: the checkpoint's own follow."""
     return {**plain, "backbone": {**plain["backbone"], "weights": None}}
-
-
-def build_trainer(plain: Config, folder: Path) -> pl.Trainer:
-    """Build the trainer with its loggers and callbacks; everything it writes goes into `folder`."""
-    settings = dict(plain["trainer"])
-    for every in ("val_check_interval", "log_every_n_steps"):
-        settings[every] = min(settings[every], settings["max_steps"])
-    loggers: list[Logger] = [
-        build(logger, save_dir=str(folder)) for logger in plain["logger"].values()
-    ]
-    callbacks: list[Callback] = [
-        StopOnNonFinite(folder),
-        SelfSufficientCheckpoint({**plain, "resume": None}),
-        KeepCheckpoints(folder, **plain["keep"]),
-    ]
-    if loggers:
-        callbacks.append(LearningRateMonitor())
-    trainer: pl.Trainer = build(
-        settings,
-        limit_train_batches=settings["max_steps"],
-        default_root_dir=str(folder),
-        logger=loggers or False,
-        callbacks=callbacks,
-        plugins=[WholeCheckpoints()],
-        enable_checkpointing=False,
-    )
-    return trainer

@@ -1,5 +1,6 @@
 """What happens around training: a checkpoint that needs nothing else, and an end to bad numbers."""
 
+import time
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,6 +33,39 @@ class SelfSufficientCheckpoint(Callback):
         for logger in trainer.loggers:
             logger.save()
         checkpoint["config"] = self.config
+
+
+class Throughput(Callback):
+    """Log how many source images are trained on per second, on all ranks; judging is left out."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self.since, self.images = time.monotonic(), 0
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop the clock."""
+        self.paused = time.monotonic()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Let the clock go on."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self.since += time.monotonic() - self.paused
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: object,
+        batch: Any,  # noqa: ANN401
+        batch_idx: int,
+    ) -> None:
+        """Count, and log on the steps that log."""
+        self.images += len(batch["source"]["image"]) * trainer.world_size
+        if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            rate = self.images / (time.monotonic() - self.since)
+            for logger in trainer.loggers:
+                logger.log_metrics({"train/images_per_second": rate}, trainer.global_step - 1)
+            self.since, self.images = time.monotonic(), 0
 
 
 class StopOnNonFinite(Callback):

@@ -8,6 +8,7 @@ from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.keeping import write_tensors
 from sepico_pl.model.segmentor import Segmentor
 from sepico_pl.model.weights import list_keys, read_file, take_over
+from sepico_pl.resuming import FREE_ON_RESUME, flat
 from sepico_pl.task import SegmentationTask
 from sepico_pl.types import InputError
 
@@ -65,28 +66,6 @@ def load(path: Path, dataset_root: str | None = None) -> tuple[AdaptationData, S
     return data, task
 
 
-# What a resumed run may have otherwise: it does not shape its weights.
-FREE_ON_RESUME = (
-    "resume",
-    "start",
-    "keep.",
-    "name",
-    "checked",
-    "data_root",
-    "paths.",
-    "logger.",
-    "data.workers",
-    "data.batch_size",
-    "data.judge_batch_size",
-    "trainer.accelerator",
-    "trainer.devices",
-    "trainer.num_nodes",
-    "trainer.strategy",
-    "trainer.enable_progress_bar",
-    "trainer.enable_model_summary",
-)
-
-
 def check_resumable(path: Path, plain: Config, task: SegmentationTask) -> int:
     """Check that a checkpoint is of the run that is configured, and whole.
 
@@ -124,17 +103,6 @@ def check_resumable(path: Path, plain: Config, task: SegmentationTask) -> int:
         raise InputError(message)
     take_over(task, content["state_dict"], f"resume={path}")
     return int(content["global_step"])
-
-
-def flat(node: object, prefix: str = "") -> dict[str, object]:
-    """Return the leaves of nested dicts by their dotted keys."""
-    if not isinstance(node, dict) or not node:
-        return {prefix: node}
-    return {
-        key: leaf
-        for name, value in node.items()
-        for key, leaf in flat(value, f"{prefix}.{name}" if prefix else str(name)).items()
-    }
 
 
 def evaluated_network(task: SegmentationTask, network: str) -> Segmentor:

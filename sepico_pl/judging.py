@@ -1,4 +1,4 @@
-"""What the commands do with a checkpoint: judge it, and write its predictions."""
+"""What `evaluate` and `submit` do with a checkpoint: judge it, and write a server's archive."""
 
 import logging
 import warnings
@@ -9,7 +9,6 @@ from typing import cast
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
-from PIL import Image
 from torch import Tensor
 
 from sepico_pl.adapt.class_weights import log_frequency_weights
@@ -21,7 +20,6 @@ from sepico_pl.data.classes import CITYSCAPES
 from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.data.datasets import ImageFolder
 from sepico_pl.data.geometry import fit, to_tensor
-from sepico_pl.data.listing import images_by_stem
 from sepico_pl.data.submissions import Submission, submission_format
 from sepico_pl.model.inference import Inference
 from sepico_pl.tables import print_scores, write_json
@@ -64,32 +62,6 @@ def evaluate(config: DictConfig) -> dict[str, dict[str, float]]:
     write_json(output, {**protocol, **judged_on, "batch_norm": task.batch_norm, **scores})
     print(f"written: {output}")
     return scores
-
-
-def predict(config: DictConfig) -> Path:
-    """Write the prediction for every image of a folder as a palette PNG of class ids.
-
-    Returns:
-        The folder of predictions.
-    """
-    plain = plain_config(config)
-    data, task = rebuilt(plain)
-    folder = Path(plain["images"]).expanduser()
-    images = ImageFolder(lambda: list(images_by_stem(folder).values()))
-    images.check(ledger_of(plain))
-    output = Path(plain["output"]).expanduser()
-    output.mkdir(parents=True, exist_ok=True)
-    taken = [path.stem for path in images.images if (output / f"{path.stem}.png").exists()]
-    if taken:
-        message = f"output={output}: holds {taken[0]}.png already; choose another folder"
-        raise InputError(message)
-    palette = [channel for colour in data.pair.classes.palette for channel in colour]
-    for path, scores in scored(task, data, images, accelerator=plain["accelerator"]):
-        picture = Image.fromarray(scores.argmax(dim=0).byte().cpu().numpy()).convert("P")
-        picture.putpalette(palette)
-        picture.save(output / f"{path.stem}.png")
-    print(f"{len(images)} predictions of the {plain['network']}, {batch_norm_name(task)}: {output}")
-    return output
 
 
 def submit(config: DictConfig) -> Path:
@@ -135,23 +107,32 @@ def rebuilt(plain: Config) -> tuple[AdaptationData, SegmentationTask]:
     policy = plain["batch_norm"] or task.batch_norm
     task.batch_norm = batch_norm_policy(policy, key="batch_norm")
     task.student = evaluated_network(task, plain["network"])
+    task.inference = inference_of(plain, len(task.class_names))
+    return data, task
+
+
+def inference_of(plain: Config, num_classes: int) -> Inference:
+    """Return the way of asking a network of `num_classes` that was chosen.
+
+    Raises:
+        InputError: for class weights of other classes, or a way that cannot be.
+    """
     weights = None
     if plain["class_weights_deviation"]:
-        if len(task.class_names) != len(CITYSCAPES):
+        if num_classes != len(CITYSCAPES):
             message = (
                 f"class_weights_deviation: the weights are Cityscapes' 19, the checkpoint has "
-                f"{len(task.class_names)} classes; leave it at 0"
+                f"{num_classes} classes; leave it at 0"
             )
             raise InputError(message)
         weights = log_frequency_weights(plain["class_weights_deviation"])
-    task.inference = Inference(
+    return Inference(
         scales=plain["scales"],
         flip=plain["flip"],
         window=plain["window"],
         stride=plain["stride"],
         class_weights=weights,
     )
-    return data, task
 
 
 def chosen_target(plain: Config, task: SegmentationTask) -> Benchmark | None:

@@ -103,6 +103,7 @@ RULES: dict[str, Rule] = {
     "seed": Limits(low=0, high=2**32 - 1, whole=True),
     "keep.every": NATURAL,
     "keep.last": NATURAL,
+    "pictures": COUNT,
     "strong.jitter_probability": SHARE,
     "strong.jitter_strength": Limits(low=0, high=0.5),
     "strong.blur_probability": SHARE,

@@ -1,17 +1,18 @@
 """Where a run's numbers go: a CSV file that is always whole, Weights & Biases that never asks."""
 
-import csv
 import os
 import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import wandb
-from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
-from sepico_pl.types import InputError
+from sepico_pl.tables import read_rows, write_rows
 
 ROWS_IN_MEMORY = 100
 
@@ -71,41 +72,6 @@ class CSVMetrics(Logger):
             self.save()
 
 
-Rows = dict[str, dict[str, str]]
-
-
-def read_rows(path: Path) -> Rows:
-    """Read a metrics file by step; nothing where there is none."""
-    if not path.is_file():
-        return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        return {
-            row["step"]: {key: row[key] for key in row if row[key] and key != "step"}
-            for row in csv.DictReader(file)
-        }
-
-
-def write_rows(path: Path, rows: Rows) -> None:
-    """Write a metrics file, whole or not at all.
-
-    Raises:
-        InputError: if it cannot be written; what was there before is left as it is.
-    """
-    columns = sorted({key for row in rows.values() for key in row} | {"step"})
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows({**row, "step": step} for step, row in rows.items())
-        partial.replace(path)
-    except OSError as error:
-        message = (
-            f"{path} cannot be written ({error.strerror}); free some space, or mend the folder"
-        )
-        raise InputError(message) from error
-
-
 def forget_after(path: Path, step: int) -> None:
     """Drop the rows of a metrics file that a run resumed after `step` steps writes anew."""
     if path.is_file():
@@ -122,14 +88,25 @@ def reachable_mode() -> Literal["online", "offline"]:
         return "offline"
 
 
-def wandb_logger(*, project: str, name: str, finish_timeout: float, save_dir: str) -> WandbLogger:
+def wandb_logger(
+    *,
+    project: str,
+    name: str,
+    group: str | None,
+    tags: Sequence[str],
+    finish_timeout: float,
+    save_dir: str,
+) -> WandbLogger:
     """Log to Weights & Biases, offline without a login, unless WANDB_MODE says otherwise.
 
-    The run's id stands in `wandb_id`, so that a resumed run is the same there.
+    The run's id stands in `wandb_id`, so that a resumed run is the same there; in a sweep it is
+    the one that the sweep gave.
 
     Args:
         project: where runs are gathered.
         name: of the run.
+        group: what runs are compared and averaged by.
+        tags: to find runs by.
         finish_timeout: seconds to wait for uploads at the end; the rest stays on this disk.
         save_dir: folder for the run's local files.
     """
@@ -140,10 +117,13 @@ def wandb_logger(*, project: str, name: str, finish_timeout: float, save_dir: st
         )
     known = Path(save_dir) / "wandb_id"
     if not known.is_file():
-        known.write_text(secrets.token_hex(4) + "\n", encoding="utf-8")
+        given = os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4)
+        known.write_text(given + "\n", encoding="utf-8")
     return WandbLogger(
         project=project,
         name=name,
+        group=group,
+        tags=list(tags),
         save_dir=save_dir,
         mode=mode,
         id=known.read_text(encoding="utf-8").strip(),
@@ -152,7 +132,26 @@ def wandb_logger(*, project: str, name: str, finish_timeout: float, save_dir: st
     )
 
 
-def finish() -> None:
-    """End the run at Weights & Biases, if any, so that a multirun's next one is another."""
+def tensorboard_logger(*, save_dir: str) -> TensorBoardLogger:
+    """Log to TensorBoard, into `tensorboard/` of the run folder.
+
+    Args:
+        save_dir: folder of the run.
+    """
+    return TensorBoardLogger(save_dir, name="tensorboard", version="", default_hp_metric=False)
+
+
+@contextmanager
+def ended() -> Iterator[None]:
+    """End the run at Weights & Biases, if any, with what it does: the next one is another."""
+    try:
+        yield
+    except BaseException:
+        _finish(exit_code=1)
+        raise
+    _finish(exit_code=0)
+
+
+def _finish(exit_code: int) -> None:
     if wandb.run is not None:
-        wandb.finish()
+        wandb.finish(exit_code)

@@ -7,10 +7,15 @@ from collections.abc import Iterator
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from sepico_pl.adapt.pseudo_labels import IgnoredRows, Vote, mixing_weight, most_likely
+from sepico_pl.adapt.pseudo_labels import (
+    IgnoredRows,
+    PseudoLabels,
+    Vote,
+    mixing_weight,
+    most_likely,
+)
 from sepico_pl.adapt.teacher import Teacher
 from sepico_pl.augment.appearance import StrongAugmentation
 from sepico_pl.augment.balanced_crop import ClassBalancedCrop
@@ -18,45 +23,22 @@ from sepico_pl.augment.chance import Chance
 from sepico_pl.augment.class_mix import class_mask, classes_present, paste
 from sepico_pl.contrast.modes import MultiStageContrast
 from sepico_pl.model.segmentor import Segmentor
-from sepico_pl.ranks import number_of_ranks
-from sepico_pl.task import BatchNormPolicy, OptimizerFactory, SegmentationTask
+from sepico_pl.ranks import norm_over_ranks, number_of_ranks, sum_over_ranks
+from sepico_pl.task import (
+    BatchNormPolicy,
+    OptimizerFactory,
+    SegmentationTask,
+    pixel_cross_entropy,
+)
 from sepico_pl.types import (
     IGNORE_INDEX,
     AdaptationBatch,
     ClassSet,
     InputError,
+    Preview,
     SourceBatch,
     TargetBatch,
 )
-
-
-def pixel_cross_entropy(
-    logits: Tensor,
-    label: Tensor,
-    weight: Tensor | None = None,
-    class_weights: Tensor | None = None,
-) -> Tensor:
-    """Average the cross-entropy over all pixels; those to ignore count with a loss of 0.
-
-    Args:
-        logits: (B, C, H, W).
-        label: (B, H, W) int64, 255 ignored.
-        weight: (B, H, W) per pixel, or None for 1.
-        class_weights: (C,) factors of the loss of pixels of each class, or None for 1; the mean
-            does not divide by them.
-
-    Returns:
-        A scalar, at least float32.
-    """
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    loss = F.cross_entropy(
-        logits,
-        label,
-        weight=None if class_weights is None else class_weights.to(logits),
-        ignore_index=IGNORE_INDEX,
-        reduction="none",
-    )
-    return (loss if weight is None else loss * weight).mean()
 
 
 class SourceOnly(SegmentationTask):
@@ -138,7 +120,12 @@ class SePiCo(SourceOnly):
         teacher_decay: limit of the teacher's moving average, in [0, 1).
         confidence_threshold: least probability of a trusted pseudo-label, in [0, 1].
         contrast_start: step from which the contrast counts, once the statistics have settled.
+
+    Attributes:
+        preview: of the last training step; None before the first.
     """
+
+    preview: Preview | None = None
 
     def __init__(
         self,
@@ -193,6 +180,7 @@ class SePiCo(SourceOnly):
         pseudo = most_likely(self.vote(self.teacher, target))
         trust = mixing_weight(pseudo.confidence, self.confidence_threshold)
         weight = self.ignored_rows.pixel_weights(pseudo.confidence, trust)
+        self.log_pseudo_labels(pseudo, trust)
 
         # 3. What the strong views of this step have in common is drawn once.
         draw = self.strong.draw(self.chance)
@@ -208,6 +196,7 @@ class SePiCo(SourceOnly):
         mixed = self.strong(mixed, draw, self.chance)
         mixed_label = paste(mask, source["label"], pseudo.label)
         mixed_weight = paste(mask, torch.ones_like(weight), weight)
+        self.preview = Preview(target["image"], *pseudo, mixed, mixed_label)
         yield "mixed", self.cross_entropy(self.student(mixed), mixed_label, mixed_weight)
 
         # 6. Target pixels are drawn to the concept of their pseudo-label.
@@ -231,6 +220,13 @@ class SePiCo(SourceOnly):
         tensors = cast(dict[str, Tensor], target)
         cropped = {name: self.crop(images, corners) for name, images in tensors.items()}
         return cast(TargetBatch, cropped)
+
+    def log_pseudo_labels(self, pseudo: PseudoLabels, trust: Tensor) -> None:
+        """Log the mean confidence of the pseudo-labels, and the share that is trusted."""
+        if self.logs_this_step():
+            confidence = sum_over_ranks(pseudo.confidence.mean()) / number_of_ranks()
+            self.note("train/confidence", confidence)
+            self.note("train/coverage", trust)
 
     def update_statistics(self, source: SourceBatch) -> None:
         """Let the teacher embed the weak source, and take that into the class statistics."""
@@ -256,13 +252,19 @@ class SePiCo(SourceOnly):
         return loss + self.untouched()
 
     def contrast_loss(self, domain: str, embeddings: list[Tensor], label: Tensor) -> Tensor:
-        """Contrast the pixels of one domain, and log their margin where a pixel counts."""
+        """Contrast the pixels of one domain, and log how it acts.
+
+        The margin, where a pixel counts, and the norm of the gradient on the embeddings: they
+        move where the loss hardly does (a temperature of 100).
+        """
         assert self.contrast is not None
         loss: Tensor = self.contrast(embeddings, label)
         self.log(f"train/{domain}_contrast", loss.detach(), sync_dist=True)
         if self.logs_this_step():
             margin = self.contrast.margin([one.detach() for one in embeddings], label)
-            self.log_now(f"train/{domain}_margin", margin)
+            self.note(f"train/{domain}_margin", margin)
+            gradients = torch.autograd.grad(loss, embeddings, retain_graph=True)
+            self.note(f"train/{domain}_contrast_gradient", norm_over_ranks(gradients))
         return loss
 
     def untouched(self) -> Tensor:
@@ -276,3 +278,4 @@ class SePiCo(SourceOnly):
         if self.student.projection is not None and not self.contrasts():
             for parameter in self.student.projection.parameters():
                 parameter.grad = None
+        super().on_before_optimizer_step(optimizer)

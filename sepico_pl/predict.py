@@ -1,7 +1,9 @@
-"""Write the predictions of a folder of images.
+"""Predict images.
 
-`python -m sepico_pl.predict checkpoint=<file> images=<folder> output=<folder>`.
+`python -m sepico_pl.predict checkpoint=<file> images=<file|folder|pattern> output=<folder>`.
 """
+
+import sys
 
 from omegaconf import DictConfig
 
@@ -10,10 +12,11 @@ from sepico_pl.cli import command
 
 @command("predict")
 def main(config: DictConfig) -> None:
-    """Write a palette PNG of class ids for each image."""
-    from sepico_pl.judging import predict
+    """Write class ids, overlay and confidence of each image; exit with 1 if files are broken."""
+    from sepico_pl.serving.predicting import predict
 
-    predict(config)
+    if predict(config):
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 Every rank must make the same calls in the same order.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -31,6 +33,16 @@ def shared_sum(values: Tensor) -> Tensor:
     if ranks == 1:
         return values
     return sum_over_ranks(values) + ranks * (values - values.detach())
+
+
+def norm_over_ranks(gradients: Sequence[Tensor]) -> Tensor:
+    """Return the norm of what `gradients` would be in one process with the whole batch, a scalar.
+
+    Each rank holds those of its share of a `shared_sum`, which are as many times too large as
+    there are ranks.
+    """
+    squares = torch.stack([gradient.double().square().sum() for gradient in gradients]).sum()
+    return sum_over_ranks(squares).sqrt() / number_of_ranks()
 
 
 def any_rank(flag: bool, device: torch.device) -> bool:

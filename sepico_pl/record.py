@@ -15,6 +15,8 @@ import torch
 from sepico_pl.resuming import RECORD
 from sepico_pl.tables import write_json
 
+Record = dict[str, Any]
+
 PACKAGES = (
     "sepico_pl",
     "torchvision",
@@ -40,7 +42,7 @@ def write_record(
     config: Mapping[str, Any],
     images: str,
     resumed: Path | None,
-) -> None:
+) -> Record:
     """Write `run.json`: command, versions, git state, seed and data of a run, and its resumptions.
 
     Args:
@@ -50,6 +52,9 @@ def write_record(
         config: the resolved configuration, plain types.
         images: fingerprint of the training images.
         resumed: the checkpoint that is resumed; None for a new run.
+
+    Returns:
+        What was written.
     """
     now = {
         "time": datetime.now(tz=UTC).isoformat(timespec="seconds"),
@@ -64,6 +69,7 @@ def write_record(
         "threads": torch.get_num_threads(),
     }
     path = folder / RECORD
+    record: Record
     if resumed is not None and path.is_file():
         record = json.loads(path.read_text(encoding="utf-8"))
         record["resumed"].append({"checkpoint": str(resumed), **now})
@@ -78,6 +84,7 @@ def write_record(
             "config": dict(config),
         }
     write_json(path, record)
+    return record
 
 
 def versions() -> dict[str, str]:

@@ -5,6 +5,7 @@ Works on words and file names alone, before Hydra and torch are imported.
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,6 +13,27 @@ RECORD = "run.json"
 # Set by the first rank for the processes that it starts.
 FIRST_RANK = "SEPICO_FIRST_RANK"
 TRACES = (RECORD, "metrics.csv", "last.ckpt", "checkpoints")
+# What a resumed run may have otherwise: it does not shape its weights.
+FREE_ON_RESUME = (
+    "resume",
+    "start",
+    "keep.",
+    "pictures",
+    "name",
+    "checked",
+    "data_root",
+    "paths.",
+    "logger.",
+    "data.workers",
+    "data.batch_size",
+    "data.judge_batch_size",
+    "trainer.accelerator",
+    "trainer.devices",
+    "trainer.num_nodes",
+    "trainer.strategy",
+    "trainer.enable_progress_bar",
+    "trainer.enable_model_summary",
+)
 
 
 def whole_command(words: Sequence[str]) -> list[str]:
@@ -137,5 +159,21 @@ def key_of(word: str) -> str:
 
 def quoted(key: str, path: Path) -> str:
     """Return an override of a path, whatever characters are in it."""
-    escaped = str(path).replace("\\", "\\\\").replace("'", "\\'")
-    return f"{key}='{escaped}'"
+    return f"{key}={quoted_value(str(path))}"
+
+
+def quoted_value(text: str) -> str:
+    """Return text in quotes for Hydra's grammar, where a backslash counts only before a quote."""
+    escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + found[2].replace("'", "\\'"), text)
+    return f"'{escaped}'"
+
+
+def flat(node: object, prefix: str = "") -> dict[str, object]:
+    """Return the leaves of nested dicts by their dotted keys."""
+    if not isinstance(node, dict) or not node:
+        return {prefix: node}
+    return {
+        key: leaf
+        for name, value in node.items()
+        for key, leaf in flat(value, f"{prefix}.{name}" if prefix else str(name)).items()
+    }

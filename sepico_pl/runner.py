@@ -13,18 +13,18 @@ from sepico_pl.assembly import (
     Config,
     build_data,
     build_task,
-    build_trainer,
     check_config,
     ledger_of,
     plain_config,
     without_downloads,
 )
+from sepico_pl.boards import describe_run
 from sepico_pl.checkpoints import check_resumable, refuse_to_overwrite, save, start_from
 from sepico_pl.cli import environment
 from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.judging import batch_norm_name, be_quiet, judge
 from sepico_pl.keeping import Interrupted, set_aside
-from sepico_pl.loggers import finish, forget_after
+from sepico_pl.loggers import ended, forget_after
 from sepico_pl.official import OfficialCheckpoint, account, read_official
 from sepico_pl.processes import (
     follow_first_rank,
@@ -32,15 +32,17 @@ from sepico_pl.processes import (
     leave,
     refuse_spawning_multirun,
 )
-from sepico_pl.record import write_record
+from sepico_pl.record import Record, write_record
+from sepico_pl.reporting.page import write_report
 from sepico_pl.resuming import FIRST_RANK, newest_checkpoint
 from sepico_pl.tables import print_scores, write_json
 from sepico_pl.task import SegmentationTask
+from sepico_pl.training import build_trainer
 from sepico_pl.types import InputError
 
 
 def train(config: DictConfig) -> dict[str, float]:
-    """Train, judge the target, leave weights, scores and confusion matrix in the run folder.
+    """Train, judge the target, leave weights, scores and a report in the run folder.
 
     Returns:
         The target's scores in percent, by "mIoU" and "IoU/<class>".
@@ -61,18 +63,32 @@ def train(config: DictConfig) -> dict[str, float]:
     resumed = chosen_checkpoint(plain["resume"], folder)
     task, step = prepared_task(plain, data, resumed)
     be_quiet()
-    begin_record(folder, plain, data, resumed, step)
-    trainer = build_trainer(plain, folder)
-    refuse_spawning_multirun(trainer)
+    record = begin_record(folder, plain, data, resumed, step)
+    with ended():
+        trainer = build_trainer(plain, folder)
+        refuse_spawning_multirun(trainer)
+        describe_run(trainer.loggers, plain, record, ["mIoU", *data.pair.classes.subsets])
+        fit(trainer, task, data, resumed)
+        scores = final_scores(trainer, task, data, plain["name"], folder)
+    if trainer.is_global_zero:
+        print(f"report: {write_report(folder)}")
+    print(f"run folder: {folder}")
+    return scores
+
+
+def fit(
+    trainer: pl.Trainer, task: SegmentationTask, data: AdaptationData, resumed: Path | None
+) -> None:
+    """Train, from a checkpoint on if there is one.
+
+    Raises:
+        SystemExit: after a signal, once the state is saved.
+    """
     try:
         with environment(FIRST_RANK, os.environ.get(FIRST_RANK, str(os.getpid()))):
             trainer.fit(task, datamodule=data, ckpt_path=resumed, weights_only=True)
     except Interrupted as stop:
         leave(stop)
-    scores = final_scores(trainer, task, data, plain["name"], folder)
-    finish()
-    print(f"run folder: {folder}")
-    return scores
 
 
 def final_scores(
@@ -127,10 +143,14 @@ def prepared_task(
 
 def begin_record(
     folder: Path, plain: Config, data: AdaptationData, resumed: Path | None, step: int
-) -> None:
-    """Write down how the run is made; take out of the way what it will write anew."""
+) -> Record:
+    """Write down how the run is made; take out of the way what it will write anew.
+
+    Returns:
+        What was written; nothing on other ranks than the first.
+    """
     if not is_first_rank():
-        return
+        return {}
     hydra = HydraConfig.get()
     sources = hydra.runtime.config_sources
     folders = [source.path for source in sources if source.provider == "command-line"]
@@ -138,7 +158,7 @@ def begin_record(
     forget_after(folder / "metrics.csv", step)
     if resumed is not None:
         set_aside(folder, resumed, step)
-    write_record(
+    return write_record(
         folder,
         overrides=hydra.overrides.task,
         options=[word for path in folders for word in ("--config-dir", path)],

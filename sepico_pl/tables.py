@@ -1,5 +1,6 @@
-"""Scores as tables: printed for people, written for programs."""
+"""Scores as tables: printed for people, written for programs. Every file is whole or absent."""
 
+import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,7 +8,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from sepico_pl.types import InputError
+
 Scores = Mapping[str, float]
+Rows = dict[str, dict[str, str]]
 
 
 def print_scores(title: str, class_names: Sequence[str], columns: Mapping[str, Scores]) -> None:
@@ -47,6 +51,43 @@ def _cell(score: float | None) -> str:
 
 def write_json(path: Path, content: object) -> None:
     """Write JSON whole or not at all."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
     unfinished = path.with_name(path.name + ".part")
-    unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    unfinished.write_text(text, encoding="utf-8")
     unfinished.replace(path)
+
+
+def read_rows(path: Path) -> Rows:
+    """Read a metrics file by step; nothing where there is none."""
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        return {
+            row["step"]: {key: row[key] for key in row if row[key] and key != "step"}
+            for row in csv.DictReader(file)
+        }
+
+
+def write_rows(path: Path, rows: Rows) -> None:
+    """Write a metrics file, whole or not at all.
+
+    Raises:
+        InputError: if it cannot be written; what was there before is left as it is.
+    """
+    columns = sorted({key for row in rows.values() for key in row} | {"step"})
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows({**row, "step": step} for step, row in rows.items())
+        partial.replace(path)
+    except OSError as error:
+        message = (
+            f"{path} cannot be written ({error.strerror}); free some space, or mend the folder"
+        )
+        raise InputError(message) from error

@@ -1,4 +1,7 @@
-"""What all methods share: optimisation, judging, the batch-norm policy."""
+"""What all methods share: cross-entropy, optimisation, judging, the batch-norm policy.
+
+Shapes: B batch, C classes, H, W image size.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -7,6 +10,7 @@ from typing import Any, Literal, cast
 
 import pytorch_lightning as pl
 import torch
+import torch.nn.functional as F
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
@@ -19,7 +23,13 @@ from sepico_pl.adapt.batch_norm import target_statistics
 from sepico_pl.metrics import confusion_matrix, iou_per_class, mean_iou
 from sepico_pl.model.inference import Inference
 from sepico_pl.model.segmentor import Segmentor
-from sepico_pl.types import AdaptationBatch, ClassSet, EvaluationBatch, InputError
+from sepico_pl.types import (
+    IGNORE_INDEX,
+    AdaptationBatch,
+    ClassSet,
+    EvaluationBatch,
+    InputError,
+)
 
 BatchNormPolicy = Literal["running", "target"]
 OptimizerFactory = Callable[[nn.Module, int], tuple[Optimizer, LRScheduler]]
@@ -35,6 +45,35 @@ def batch_norm_policy(name: str, key: str) -> BatchNormPolicy:
         message = f"{key}={name} is unknown; choose running or target"
         raise InputError(message)
     return cast(BatchNormPolicy, name)
+
+
+def pixel_cross_entropy(
+    logits: Tensor,
+    label: Tensor,
+    weight: Tensor | None = None,
+    class_weights: Tensor | None = None,
+) -> Tensor:
+    """Average the cross-entropy over all pixels; those to ignore count with a loss of 0.
+
+    Args:
+        logits: (B, C, H, W).
+        label: (B, H, W) int64, 255 ignored.
+        weight: (B, H, W) per pixel, or None for 1.
+        class_weights: (C,) factors of the loss of pixels of each class, or None for 1; the mean
+            does not divide by them.
+
+    Returns:
+        A scalar, at least float32.
+    """
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    loss = F.cross_entropy(
+        logits,
+        label,
+        weight=None if class_weights is None else class_weights.to(logits),
+        ignore_index=IGNORE_INDEX,
+        reduction="none",
+    )
+    return (loss if weight is None else loss * weight).mean()
 
 
 class SegmentationTask(pl.LightningModule, ABC):
@@ -72,6 +111,7 @@ class SegmentationTask(pl.LightningModule, ABC):
         self.target_matrix = confusion_matrix(len(classes))
         self.source_matrix = confusion_matrix(len(classes))
         self.confusion: dict[str, Tensor] = {}
+        self._notes: dict[str, Tensor] = {}
 
     @abstractmethod
     def losses(self, batch: AdaptationBatch) -> Iterator[tuple[str, Tensor]]:
@@ -97,22 +137,34 @@ class SegmentationTask(pl.LightningModule, ABC):
                 self.manual_backward(loss)
             del loss
         optimizer.step()
+        self._log_notes()
         cast(LRScheduler, self.lr_schedulers()).step()
         return values
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Log the norm of all gradients, unscaled and of all ranks."""
+        if self.logs_this_step():
+            gradients = [p.grad for p in self.student.parameters() if p.grad is not None]
+            self.note("train/gradient_norm", nn.utils.get_total_norm(gradients))
 
     def logs_this_step(self) -> bool:
         """Whether this training step is one that goes to the log."""
         every = self.trainer.log_every_n_steps if self._trainer else 1  # type: ignore[attr-defined]
         return bool((self.global_step + 1) % every == 0)
 
-    def log_now(self, name: str, value: Tensor | None) -> None:
-        """Log a scalar of this step; nothing for None.
+    def note(self, name: str, value: Tensor | None) -> None:
+        """Log a scalar of this step alone; nothing for None.
 
         `self.log` would repeat the last value in the steps that have none.
         """
         if value is not None:
-            for logger in self.loggers:
-                logger.log_metrics({name: float(value)}, self.global_step)
+            self._notes[name] = value
+
+    def _log_notes(self) -> None:
+        notes = {name: float(value) for name, value in self._notes.items()}
+        self._notes.clear()
+        for logger in self.loggers if notes else ():
+            logger.log_metrics(notes, self.global_step - 1)
 
     def _gradient_exchange(self, *, last: bool) -> AbstractContextManager[Any]:
         strategy = self.trainer.strategy

@@ -6,7 +6,7 @@ resolution.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NotRequired, Protocol, TypedDict, runtime_checkable
+from typing import NamedTuple, NotRequired, Protocol, TypedDict, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,24 @@ class AdaptationBatch(TypedDict):
 
     source: SourceBatch
     target: TargetBatch
+
+
+class Preview(NamedTuple):
+    """What one training step learnt the target from, for people to look at.
+
+    Attributes:
+        target: the weak target crops (B, 3, H, W), normalised.
+        pseudo_label: the teacher's labels of them (B, H, W) int64.
+        confidence: their probability (B, H, W) in [0, 1].
+        mixed: the strong class mix (B, 3, H, W), normalised.
+        mixed_label: its labels (B, H, W) int64, 255 ignored.
+    """
+
+    target: Tensor
+    pseudo_label: Tensor
+    confidence: Tensor
+    mixed: Tensor
+    mixed_label: Tensor
 
 
 class EvaluationBatch(TypedDict):

@@ -16,7 +16,8 @@ from omegaconf import open_dict
 
 from sepico_pl.assembly import plain_config
 
-CONF = Path(__file__).resolve().parents[1] / "conf"
+ROOT = Path(__file__).resolve().parents[1]
+CONF = ROOT / "conf"
 
 TINY = [
     "dataset.size=[32,64]",

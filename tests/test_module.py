@@ -10,7 +10,8 @@ from tiny_sepico import CLASSES, MODES, batches, fit, parts, same, sepico, stude
 from sepico_pl.adapt.class_weights import log_frequency_weights
 from sepico_pl.adapt.pseudo_labels import DayNightVote
 from sepico_pl.augment.chance import Chance
-from sepico_pl.module import SePiCo, SourceOnly, pixel_cross_entropy
+from sepico_pl.module import SePiCo, SourceOnly
+from sepico_pl.task import pixel_cross_entropy
 from sepico_pl.types import InputError
 
 

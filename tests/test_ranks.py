@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from command_line import call
+from soak import logged
 
 DRIVER = Path(__file__).with_name("ranks_driver.py")
 # Without batch norm, which would need a GPU to be synchronised, and dropout, which each rank draws
@@ -54,6 +55,10 @@ def two_ranks(folder: Path, *words: str, **variables: str) -> subprocess.Complet
     )
 
 
+def numbers(run: Path) -> list[dict[str, float]]:
+    return [{name: float(v) for name, v in row.items()} for row in logged(run).values()]
+
+
 def state(run: Path) -> dict[str, torch.Tensor]:
     return torch.load(run / "last.ckpt", weights_only=True)["state_dict"]
 
@@ -91,12 +96,14 @@ def test_two_ranks_are_one_with_the_whole_batch(alone: Path, tmp_path: Path) -> 
     assert drift(one, two, "contrast.") < 1e-12
     assert drift(one, two, "student.") < 1e-12
     assert drift(one, two, "teacher.") < 1e-12
-    logs = [(run / "metrics.csv").read_text().splitlines() for run in (alone, tmp_path / "two")]
-    for ours, theirs in zip(*logs, strict=True):
-        if ours == theirs:
-            continue
-        numbers = [[float(v) for v in line.split(",") if v] for line in (ours, theirs)]
-        assert numbers[0] == pytest.approx(numbers[1], rel=1e-9)
+    ours, theirs = (numbers(run) for run in (alone, tmp_path / "two"))
+    assert {
+        "train/gradient_norm",
+        "train/target_contrast_gradient",
+        "train/confidence",
+    } <= set().union(*ours)
+    for row, other in zip(ours, theirs, strict=True):
+        assert row == pytest.approx(other, rel=1e-9)
     exchanged = [(tmp_path / f"exchanges_{rank}").read_text() for rank in (0, 1)]
     assert exchanged == ["x\n" * STEPS] * 2
 
@@ -135,8 +142,9 @@ def test_a_rank_that_dies_ends_the_run_and_one_process_goes_on(
     assert running.wait(60) != 0
     said = log.read_text()
     assert "Traceback" not in said
-    assert "error: another process of this run ended" in said
-    assert "resume=last" in said
+    ours = "error: another process of this run ended" in said and "resume=last" in said
+    # Lightning looks after its processes every five seconds, and may be the first to notice.
+    assert ours or "terminated with code -9" in said, said
     resumed = ["resume=last", "hydra.run.dir=two", "trainer.devices=1", "trainer.strategy=auto"]
     error = call(monkeypatch, tmp_path, "train", *resumed, "data.batch_size=2")
     assert "took 4 images and would now take 2" in error

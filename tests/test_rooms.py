@@ -17,11 +17,12 @@ PROGRAMS = {"train", "evaluate", "import_official", "prepare", "predict", "submi
 PROGRAMS |= {"report", "compare", "embeddings", "export", "demo"}
 
 MAY_IMPORT = {
-    "": set(),
+    "": {"serving"},
     "types": set(),
     "ranks": set(),
     **dict.fromkeys(ROOMS, FOUNDATION),
     **dict.fromkeys(SURROUNDINGS, FOUNDATION),
+    "loggers": FOUNDATION | {"tables"},
     **dict.fromkeys(MODULES, FOUNDATION | ROOMS | MODULES | {"optim"}),
     "resuming": set(),
     "record": {"resuming", "tables"},

@@ -61,7 +61,7 @@ class Inference:
 
         A single view without class weights gives its logits, resized; otherwise probabilities.
         """
-        if self._plain:
+        if self.single_view:
             return resize(self._logits(network, image), size)
         views = [resize(logits, size).softmax(dim=1) for logits in self._views(network, image)]
         scores = torch.stack(views).mean(dim=0)
@@ -70,12 +70,13 @@ class Inference:
         return scores
 
     @property
-    def _plain(self) -> bool:
+    def single_view(self) -> bool:
+        """Whether scores are the logits of one view, not probabilities."""
         return self.scales == (1.0,) and not self.flip and self.class_weights is None
 
     def probabilities(self, scores: Tensor) -> Tensor:
         """Turn scores (C, ...) into probabilities, which sum up to 1."""
-        return scores.softmax(dim=0) if self._plain else scores / scores.sum(dim=0)
+        return scores.softmax(dim=0) if self.single_view else scores / scores.sum(dim=0)
 
     def _views(self, network: nn.Module, image: Tensor) -> Iterator[Tensor]:
         for scale in self.scales:

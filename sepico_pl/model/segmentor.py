@@ -54,10 +54,10 @@ class Segmentor(nn.Module):
     def decode(self, stages: Sequence[Tensor], size: Sequence[int]) -> Tensor:
         """Return logits (B, C, H, W) for images of `size` (H, W)."""
         height, width = size
-        logits = resize(
-            self.head(stages), (height + -height % self.divisor, width + -width % self.divisor)
-        )
-        return logits[..., :height, :width]
+        bottom, right = (-side % self.divisor for side in size)
+        logits = resize(self.head(stages), (height + bottom, width + right))
+        # Negative padding crops. torch.export takes it at any size, but a slice at some alone.
+        return logits if self.divisor == 1 else F.pad(logits, (0, -right, 0, -bottom))
 
     def embed(self, stages: Sequence[Tensor]) -> list[Tensor]:
         """Return unit embeddings (B, D, h, w), one map per projected input.

@@ -11,13 +11,15 @@ import matplotlib as mpl
 from cycler import cycler
 from matplotlib.figure import Figure
 
-# Okabe and Ito (2008): told apart by all, and readable on white and on black.
+# Okabe and Ito (2008): told apart by all. A page may set `--series-1`, ... to what suits its
+# background; without it, these are drawn.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
 # Never drawn: it becomes the colour of the text around.
 INK = "#010203"
 
 STYLE: Any = {
     "svg.fonttype": "none",
+    "text.parse_math": False,
     "svg.hashsalt": "sepico_pl",
     "font.size": 9,
     "text.color": INK,
@@ -56,6 +58,8 @@ def to_svg(figure: Figure, description: str) -> str:
         figure.savefig(content, format="svg", metadata={"Date": None})
     svg = content.getvalue()
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
+    for number, colour in enumerate(COLOURS, start=1):
+        svg = svg.replace(colour, f"var(--series-{number}, {colour})")
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)

@@ -7,6 +7,7 @@
 | `scores.json` | `runner.py` | the final target scores in percent |
 | `confusion.json` | `runner.py` | the confusion matrix (C, C) behind them, and the class names |
 | `pictures/` | `pictures.py` | the panel of images over time |
+| `embeddings/` | `embeddings.py` | measures and a map of the embedding space |
 """
 
 import json
@@ -16,8 +17,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sepico_pl.loggers import read_rows
 from sepico_pl.resuming import RECORD
+from sepico_pl.tables import read_rows
 from sepico_pl.types import InputError
 
 
@@ -94,16 +95,52 @@ class Run:
         content = _read_json(path)
         return Confusion(content["classes"], content["target"])
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether it came to its end; both files are written there."""
+        return any((self.folder / name).is_file() for name in ("last.ckpt", "scores.json"))
 
-def open_run(folder: Path) -> Run:
+    @property
+    def steps(self) -> int:
+        """The optimizer steps after which it was last logged or kept; 0 for none."""
+        kept = (self.folder / "checkpoints").glob("step_*.ckpt")
+        numbers = [int(path.stem.removeprefix("step_")) for path in kept]
+        logged = [
+            curve.steps[-1]
+            for name, curve in self.curves.items()
+            if name.startswith(("train/", "lr-"))
+        ]
+        return max([*numbers, *logged], default=0)
+
+    @cached_property
+    def panel(self) -> dict[str, Any] | None:
+        """What `pictures/panel.json` says of the images over time; None if none were kept."""
+        return self._optional_json("pictures/panel.json")
+
+    @cached_property
+    def embeddings(self) -> dict[str, Any] | None:
+        """What `embeddings/summary.json` says of the embedding space; None if not analysed."""
+        return self._optional_json("embeddings/summary.json")
+
+    def _optional_json(self, name: str) -> dict[str, Any] | None:
+        path = self.folder / name
+        content: dict[str, Any] | None = _read_json(path) if path.is_file() else None
+        return content
+
+
+def open_run(folder: Path, key: str = "run") -> Run:
     """Return the run in a folder.
+
+    Args:
+        folder: where it lies.
+        key: the option that names it, for the message.
 
     Raises:
         InputError: if no run lies there.
     """
     if not (folder / RECORD).is_file():
         message = (
-            f"run={folder}: there is no {RECORD} in it; name the folder of one run, "
+            f"{key}={folder}: there is no {RECORD} in it; name the folder of one run, "
             "as `train` prints it at its end"
         )
         raise InputError(message)

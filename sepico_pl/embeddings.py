@@ -1,0 +1,17 @@
+"""Measure and map the embedding space: `python -m sepico_pl.embeddings checkpoint=<file>`."""
+
+from omegaconf import DictConfig
+
+from sepico_pl.cli import command
+
+
+@command("embeddings")
+def main(config: DictConfig) -> None:
+    """Print the measures by class; write them and a map into the run's folder."""
+    from sepico_pl.reporting.embedding_space import analyse
+
+    analyse(config)
+
+
+if __name__ == "__main__":
+    main()

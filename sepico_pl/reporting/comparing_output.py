@@ -1,0 +1,145 @@
+"""A comparison as people and programs take it: on the terminal, as CSV, Markdown and HTML."""
+
+import csv
+import io
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from rich.console import Console
+from rich.table import Table
+
+from sepico_pl.reporting.comparing_cells import (
+    HEADINGS,
+    class_cells,
+    class_headings,
+    left_out,
+    notes,
+    summary_cells,
+    title,
+)
+from sepico_pl.reporting.comparing_statistics import Comparison, Line
+from sepico_pl.tables import write_text
+
+WIDTH_OF_FILES = 160
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """Print the mean scores, the classes, and how to read them."""
+    width = None if sys.stdout.isatty() else WIDTH_OF_FILES
+    console = Console(markup=False, highlight=False, width=width)
+    console.print(f"\n{title(comparison)}")
+    console.print(_table(HEADINGS, summary_cells(comparison), texts=3))
+    console.print(_table(class_headings(comparison), class_cells(comparison), texts=1))
+    for note in [*notes(comparison), *left_out(comparison)]:
+        console.print(note)
+
+
+def write_comparison(comparison: Comparison, folder: Path) -> list[Path]:
+    """Write the comparison, each file whole or not at all.
+
+    Returns:
+        `compare.csv`, `compare_classes.csv`, `compare.md` and `compare.html` in `folder`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {
+        "compare.csv": csv_text(summary_rows(comparison)),
+        "compare_classes.csv": csv_text(class_rows(comparison)),
+        "compare.md": markdown(comparison),
+        "compare.html": html(comparison),
+    }
+    for name, text in files.items():
+        write_text(folder / name, text)
+    return [folder / name for name in files]
+
+
+def _table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int) -> Table:
+    """Lay out rows whose first columns are texts and whose others are numbers."""
+    table = Table()
+    for index, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if index < texts else "right")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def summary_rows(comparison: Comparison) -> list[list[object]]:
+    """Return the mean scores for programs: unrounded, empty where there is none."""
+    rows: list[list[object]] = [
+        ["score", "setting", "seeds", "last_mean", "last_deviation", "best_mean", "best_deviation"]
+    ]
+    rows[0] += ["baseline", "difference", "common_seeds", "p"]
+    for line in comparison.lines:
+        best, against = line.best or (None, None, None), line.against or (None, None, None)
+        seeds = " ".join(map(str, line.seeds))
+        rows.append(
+            [line.score, line.setting, seeds, *line.last[1:], *best[1:], comparison.baseline]
+        )
+        rows[-1] += against
+    return rows
+
+
+def class_rows(comparison: Comparison) -> list[list[object]]:
+    """Return the IoU of the final judging for programs: a row per class and setting."""
+    rows: list[list[object]] = [["class", "setting", "n", "mean", "deviation"]]
+    for name, found in comparison.classes.items():
+        for setting, one in found.items():
+            rows.append([name, setting, len(one.values), one.mean, one.deviation])
+    return rows
+
+
+def csv_text(rows: Iterable[Iterable[object]]) -> str:
+    """Return rows as CSV; None is an empty cell."""
+    content = io.StringIO()
+    csv.writer(content, lineterminator="\n").writerows(rows)
+    return content.getvalue()
+
+
+def markdown(comparison: Comparison) -> str:
+    """Return the comparison as GitHub's Markdown."""
+    summary = [(score, _code(name), *rest) for score, name, *rest in summary_cells(comparison)]
+    heading, *settings = class_headings(comparison)
+    parts = [
+        title(comparison),
+        _markdown_table(HEADINGS, summary, texts=3),
+        _markdown_table([heading, *map(_code, settings)], class_cells(comparison), texts=1),
+        "\n".join(f"- {note}" for note in [*notes(comparison), *left_out(comparison)]),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _code(name: str) -> str:
+    return f"`{name}`".replace("|", r"\|")
+
+
+def _markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int) -> str:
+    marks = ["---" if index < texts else "--:" for index in range(len(headings))]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [headings, marks, *rows])
+
+
+def html(comparison: Comparison) -> str:
+    """Return the comparison as one page that needs no other file."""
+    environment = Environment(
+        loader=PackageLoader("sepico_pl", "reporting"), autoescape=True, undefined=StrictUndefined
+    )
+    return environment.get_template("comparing.html.jinja").render(
+        title=title(comparison),
+        headings=HEADINGS,
+        rows=zip(summary_cells(comparison), dots(comparison.lines), strict=True),
+        class_headings=class_headings(comparison),
+        class_rows=class_cells(comparison),
+        notes=notes(comparison),
+        left_out=left_out(comparison),
+    )
+
+
+def dots(lines: Sequence[Line]) -> list[list[float]]:
+    """Return where each line's seeds lie in [0, 100] between the extremes of its score."""
+    placed = []
+    for line in lines:
+        values = [value for other in lines if other.score == line.score for value in other.last[0]]
+        low, high = min(values), max(values)
+        scale = 100 / (high - low) if high > low else 0
+        placed.append([(value - low) * scale for value in line.last.values])
+    return placed

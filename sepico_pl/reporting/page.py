@@ -1,0 +1,136 @@
+"""The report of a run: one HTML page that needs nothing else, readable without its script."""
+
+import base64
+import hashlib
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from omegaconf import DictConfig
+
+from sepico_pl.reporting import page_settings
+from sepico_pl.reporting.page_curves import charts
+from sepico_pl.reporting.page_pictures import panel_of
+from sepico_pl.reporting.page_scores import class_scores, confusion_rows, means
+from sepico_pl.reporting.runs import Run, open_run
+from sepico_pl.tables import write_text
+from sepico_pl.types import InputError
+
+GENERATOR = "sepico_pl.report"
+SECTIONS = {
+    "result": "Result",
+    "classes": "Classes",
+    "curves": "Curves",
+    "confusion": "Confusion matrix",
+    "pictures": "Pictures",
+    "mixed": "What it learnt from",
+    "embeddings": "Embedding space",
+    "settings": "Settings",
+    "environment": "Environment",
+}
+
+
+def report(config: DictConfig) -> Path:
+    """Write the page that the command line asks for, and say where.
+
+    Raises:
+        InputError: see `write_report`.
+    """
+    folder, baseline, output = (
+        None if value is None else Path(value).expanduser()
+        for value in (config.run, config.baseline, config.output)
+    )
+    assert folder is not None  # a mandatory key
+    path = write_report(folder, baseline, output)
+    print(f"written: {path}")
+    return path
+
+
+def write_report(folder: Path, baseline: Path | None = None, output: Path | None = None) -> Path:
+    """Write the report of a run, whole or not at all; an earlier one is replaced.
+
+    Args:
+        folder: of the run, finished or not.
+        baseline: folder of a run to compare with; None for none.
+        output: the page; None for `report.html` in `folder`.
+
+    Returns:
+        The page.
+
+    Raises:
+        InputError: if a folder holds no run, a file of it is damaged, or `output` is another file.
+    """
+    run = open_run(folder)
+    other = None if baseline is None else open_run(baseline, key="baseline")
+    path = output or folder / "report.html"
+    refuse_to_replace(path)
+    page = render(run, other)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, page)
+    return path
+
+
+def refuse_to_replace(path: Path) -> None:
+    """Refuse a folder, and a file that is no report.
+
+    Raises:
+        InputError: naming it.
+    """
+    if path.is_dir():
+        message = f"output={path} is a folder; name a file in it"
+        raise InputError(message)
+    if path.is_file():
+        with path.open("rb") as file:
+            head = file.read(1000)
+        if GENERATOR.encode() not in head:
+            message = f"output={path} is there and no report; choose another name"
+            raise InputError(message)
+
+
+def render(run: Run, baseline: Run | None) -> str:
+    """Return the page. Its policy forbids the browser any request and any other script."""
+    templates = Environment(
+        loader=PackageLoader("sepico_pl.reporting", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    templates.filters |= {"paired": paired, "numbered": enumerate}
+    script = templates.get_template("page.js").render()
+    return templates.get_template("page.html.jinja").render(
+        generator=GENERATOR,
+        now=datetime.now(tz=UTC).isoformat(timespec="seconds"),
+        script=Markup(script),
+        script_hash=content_hash(script),
+        sections=SECTIONS,
+        run=run,
+        baseline=baseline,
+        overview=page_settings.overview(run, baseline),
+        means=means(run, baseline),
+        classes=class_scores(run, baseline),
+        charts=charts(run, baseline),
+        confusion=confusion_rows(run),
+        panel=panel_of(run.folder / "pictures", run.panel),
+        map=embedding_map(run.folder / "embeddings" / "map.svg"),
+        settings=page_settings.settings(run.config),
+        differences=page_settings.differences(run, baseline),
+        surroundings=page_settings.surroundings,
+    )
+
+
+def paired(values: Iterable[object]) -> list[tuple[object, object]]:
+    """Return each value twice: an option's value and its text."""
+    return [(value, value) for value in values]
+
+
+def content_hash(script: str) -> str:
+    """Return the name of a script in a Content-Security-Policy."""
+    digest = hashlib.sha256(script.encode("utf-8")).digest()
+    return f"sha256-{base64.b64encode(digest).decode('ascii')}"
+
+
+def embedding_map(path: Path) -> Markup | None:
+    """Return the map of the embedding space as an `<svg>` element; None if there is none."""
+    return Markup(path.read_text(encoding="utf-8")) if path.is_file() else None

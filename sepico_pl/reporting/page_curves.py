@@ -1,0 +1,175 @@
+"""The logged quantities of a run as small charts, related ones together."""
+
+import re
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from itertools import cycle
+from math import ceil, isfinite
+from statistics import fmean
+from typing import NamedTuple
+
+from markupsafe import Markup
+
+from sepico_pl.reporting.charts import COLOURS, chart, to_svg
+from sepico_pl.reporting.runs import Curve, Run
+
+POINTS = 200
+DOMAINS = "^(train|val/target|val/source)/"
+DASHES = ("-", "--", ":")
+
+
+class Group(NamedTuple):
+    """Quantities that share a chart.
+
+    Attributes:
+        patterns: of their columns in `metrics.csv`.
+        about: what the values are, with their unit.
+        logarithmic: whether they range over powers of ten.
+    """
+
+    title: str
+    patterns: tuple[str, ...]
+    about: str
+    logarithmic: bool = False
+
+
+GROUPS = (
+    Group("Target mIoU", ("val/target/mIoU*",), "Percent, on target validation."),
+    Group("Source mIoU", ("val/source/mIoU*",), "Percent, on source validation."),
+    Group(
+        "Losses",
+        ("train/source", "train/target", "train/mixed"),
+        "Of each pass; source and target contain their contrast.",
+    ),
+    Group("Contrast", ("train/*_contrast",), "The contrast loss of each domain."),
+    Group(
+        "Margins",
+        ("train/*_margin",),
+        "Similarity of a pixel to its own class less that to the nearest other one.",
+    ),
+    Group(
+        "Pseudo-labels",
+        ("train/confidence", "train/coverage"),
+        "Mean probability of the teacher's labels; share of pixels above the threshold.",
+    ),
+    Group("Gradient norms", ("train/*gradient*",), "Euclidean.", logarithmic=True),
+    Group("Learning rates", ("lr-*",), "Of each parameter group."),
+    Group("Speed", ("train/images_per_second",), "Images per second."),
+)
+# They stand in the table of classes; the epoch says nothing, there is one.
+ELSEWHERE = ("val/*/IoU/*", "epoch")
+
+
+class Series(NamedTuple):
+    """One line of a chart, in numbers."""
+
+    name: str
+    first: float
+    last: float
+    lowest: float
+    highest: float
+
+
+class Chart(NamedTuple):
+    """One chart of the page."""
+
+    title: str
+    about: str
+    svg: Markup
+    series: list[Series]
+
+
+def charts(run: Run, baseline: Run | None) -> list[Chart]:
+    """Draw everything that a run logged; columns of no group get a chart each, by their name.
+
+    The target's mIoU of the baseline is drawn too, if one is given.
+    """
+    columns = curves_of(run)
+    drawn = []
+    for group in (*GROUPS, *others(columns)):
+        lines = {
+            re.sub(DOMAINS, "", name): curve
+            for pattern in group.patterns
+            for name, curve in columns.items()
+            if fnmatchcase(name, pattern)
+        }
+        if baseline is not None and group is GROUPS[0]:
+            before = curves_of(baseline).get("val/target/mIoU")
+            lines |= {"baseline": before} if before else {}
+        if lines:
+            drawn.append(draw(group, lines, run.config["trainer"]["max_steps"]))
+    return drawn
+
+
+def curves_of(run: Run) -> dict[str, Curve]:
+    """Return a run's curves, finite values only, each step once.
+
+    The judging after the last step is logged as if it were one step later: it belongs to the last.
+    """
+    end = int(run.config["trainer"]["max_steps"])
+    curves = {}
+    for name, (steps, values) in run.curves.items():
+        points = {
+            min(step, end): value
+            for step, value in zip(steps, values, strict=True)
+            if isfinite(value)
+        }
+        if points:
+            curves[name] = Curve(list(points), list(points.values()))
+    return curves
+
+
+def others(columns: Iterable[str]) -> list[Group]:
+    """Return a group for each column that no other has."""
+    known = [*ELSEWHERE, *(pattern for group in GROUPS for pattern in group.patterns)]
+    return [Group(name, (name,), "As logged.") for name in columns if not matches(name, known)]
+
+
+def matches(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a column's name fits one of the patterns."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def draw(group: Group, lines: dict[str, Curve], end: int) -> Chart:
+    """Draw one chart, steps 0 to `end`; lines are told apart by colour, then by dashes."""
+    styles = cycle((colour, dash) for dash in DASHES for colour in COLOURS[:-1])
+    marker = "." if max(len(curve.steps) for curve in lines.values()) <= POINTS // 5 else None
+    with chart(width=3.6, height=2.3) as figure:
+        axes = figure.subplots()
+        for (name, curve), (colour, dash) in zip(lines.items(), styles, strict=False):
+            if name == "baseline":
+                colour, dash = COLOURS[-1], "--"
+            axes.plot(*thinned(curve), color=colour, linestyle=dash, marker=marker, label=name)
+        if group.logarithmic and all(min(curve.values) > 0 for curve in lines.values()):
+            axes.set_yscale("log")
+        axes.set_xlim(0, 1.02 * end)
+        axes.set_xlabel("step")
+        axes.grid(alpha=0.2)
+        if len(lines) > 1:
+            figure.legend(loc="outside lower center", ncols=3)
+        series = [summary(name, curve) for name, curve in lines.items()]
+        return Chart(
+            group.title, group.about, Markup(to_svg(figure, spoken(group, series))), series
+        )
+
+
+def thinned(curve: Curve) -> Curve:
+    """Return at most `POINTS` points: means of as many neighbours as that takes."""
+    size = ceil(len(curve.steps) / POINTS)
+    starts = range(0, len(curve.steps), size)
+    return Curve(
+        [curve.steps[start : start + size][-1] for start in starts],
+        [fmean(curve.values[start : start + size]) for start in starts],
+    )
+
+
+def summary(name: str, curve: Curve) -> Series:
+    """Return a line in numbers."""
+    values = curve.values
+    return Series(name, values[0], values[-1], min(values), max(values))
+
+
+def spoken(group: Group, series: Sequence[Series]) -> str:
+    """Describe a chart to those who cannot see it."""
+    lines = "; ".join(f"{one.name} from {one.first:.3g} to {one.last:.3g}" for one in series)
+    return f"{group.title} by training step: {lines}"

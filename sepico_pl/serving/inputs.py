@@ -1,0 +1,103 @@
+"""Finds the images to predict, and what to call their results."""
+
+import glob
+import itertools
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from sepico_pl.data.files import IMAGE_SUFFIXES
+from sepico_pl.types import InputError
+
+VIDEO_SUFFIXES = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"}
+
+
+class Photograph(NamedTuple):
+    """An image to predict.
+
+    Attributes:
+        path: the file.
+        name: of its results without suffix, such as "berlin/0001": relative, "/" between folders.
+    """
+
+    path: Path
+    name: str
+
+
+def find_photographs(images: str, output: Path) -> list[Photograph]:
+    """Return the images that `images` stands for, in the order of their paths.
+
+    Args:
+        images: a file, a folder (with all folders below it), or a pattern with `*`, `?` or `**`.
+        output: folder of results; what lies in it is no input.
+
+    Raises:
+        InputError: if there is none, or it is a video.
+    """
+    root, paths = _files(images, output)
+    if not paths:
+        message = f"images={images}: no image there ({', '.join(sorted(IMAGE_SUFFIXES))})"
+        raise InputError(message)
+    return named(paths, root)
+
+
+def _files(images: str, output: Path) -> tuple[Path, list[Path]]:
+    """Return what names are relative to, and the files."""
+    path = Path(images).expanduser()
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        message = (
+            f"images={images}: a video; split it into frames, mkdir frames && "
+            f"ffmpeg -i {path.name} frames/%06d.png, and give images=frames"
+        )
+        raise InputError(message)
+    if path.is_file():
+        return path.parent, [path]
+    if path.is_dir():
+        if path.resolve() == output.resolve():
+            message = f"output={output}: the folder of the images; choose another one"
+            raise InputError(message)
+        return path, _images_among(path.rglob("*"), path, output)
+    if not glob.has_magic(str(path)):
+        message = f"images={images}: there is no such file or folder; name one, or a pattern"
+        raise InputError(message)
+    root = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
+    found = (Path(one) for one in glob.iglob(str(path), recursive=True))
+    return root, _images_among(found, root, output)
+
+
+def _images_among(paths: Iterable[Path], root: Path, output: Path) -> list[Path]:
+    """Keep image files that are neither hidden nor results, sorted."""
+    results = output.resolve()
+    return sorted(
+        path
+        for path in paths
+        if path.suffix.lower() in IMAGE_SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(root).parts)
+        and results not in path.resolve().parents
+        and path.is_file()
+    )
+
+
+def named(paths: Iterable[Path], root: Path) -> list[Photograph]:
+    """Name results after their files below `root`, without suffix where that tells them apart.
+
+    File systems that take "A" and "a" for one are thought of.
+    """
+    relative = {path: path.relative_to(root) for path in paths}
+    stems = Counter(_folded(one.with_suffix("")) for one in relative.values())
+    files = {_folded(one) for one in relative.values()}
+    return [
+        Photograph(path, (one if _is_shared(one, stems, files) else one.with_suffix("")).as_posix())
+        for path, one in relative.items()
+    ]
+
+
+def _is_shared(path: Path, stems: Counter[str], files: set[str]) -> bool:
+    """Whether another file has this one's name but for the suffix, or all of it as its name."""
+    stem = _folded(path.with_suffix(""))
+    return stems[stem] > 1 or stem in files
+
+
+def _folded(path: Path) -> str:
+    return path.as_posix().casefold()

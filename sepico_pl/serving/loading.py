@@ -1,0 +1,176 @@
+"""Makes a model to use of a checkpoint, or of a folder that `save_pretrained` wrote."""
+
+import json
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from sepico_pl import __version__
+from sepico_pl.adapt.batch_norm import target_statistics
+from sepico_pl.assembly import Config, build_data, without_downloads
+from sepico_pl.checkpoints import read_checkpoint
+from sepico_pl.data.datamodule import AdaptationData
+from sepico_pl.data.datasets import ImageFolder
+from sepico_pl.data.listing import images_by_stem
+from sepico_pl.model.weights import Tensors, read_file, take_over
+from sepico_pl.serving.files import fingerprint
+from sepico_pl.serving.model import SegmentationModel
+from sepico_pl.task import batch_norm_policy
+from sepico_pl.types import IMAGENET_MEAN, IMAGENET_STD, InputError
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+PREFIXES = {"student": "student.", "teacher": "teacher.network."}
+
+
+def load(
+    path: str | Path,
+    *,
+    network: str = "student",
+    batch_norm: str | None = None,
+    statistics: str | Path | None = None,
+    device: str | torch.device | None = None,
+) -> SegmentationModel:
+    """Return a trained network, ready to use.
+
+    Under the batch-norm policy "target" the statistics are set here, once, from unlabelled target
+    images: what comes out needs no data any more.
+
+    >>> import sepico_pl
+    >>> model = sepico_pl.load("last.ckpt")
+    >>> labels = model.predict("photo.jpg")
+    >>> labels.shape, labels.dtype
+    ((96, 192), dtype('uint8'))
+
+    Args:
+        path: a checkpoint of ours, or a folder that `save_pretrained` (or `export`) wrote.
+        network: "student" or "teacher" of a checkpoint.
+        batch_norm: statistics of a checkpoint's batch norm, "running" or "target"; None for those
+            that the run was configured with.
+        statistics: folder of target images to take them from; None for those of the checkpoint's
+            data set.
+        device: to load onto; None for CUDA where there is a GPU, otherwise the CPU.
+
+    Raises:
+        InputError: for a file that is neither, or statistics that cannot be had.
+    """
+    path = Path(path).expanduser()
+    chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if path.is_dir():
+        if batch_norm is not None or statistics is not None:
+            message = (
+                f"checkpoint={path}: an exported model has its statistics fixed; leave out "
+                "batch_norm and statistics, or load the checkpoint"
+            )
+            raise InputError(message)
+        return _of_folder(path, network).to(chosen)
+    return _of_checkpoint(path, network, batch_norm, statistics, chosen)
+
+
+def _of_folder(folder: Path, network: str) -> SegmentationModel:
+    """Load what `save_pretrained` wrote, tensors and plain types only."""
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        model = SegmentationModel(**config)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        if isinstance(error, InputError):
+            raise
+        message = (
+            f"checkpoint={folder}: no folder of save_pretrained's ({CONFIG}: {error}); "
+            "give a checkpoint of sepico_pl, or a folder that export wrote"
+        )
+        raise InputError(message) from error
+    if network == "teacher" and model.provenance.get("network") != network:
+        message = f"network={network}: {folder} holds the student; load the checkpoint for it"
+        raise InputError(message)
+    weights = read_file(folder / WEIGHTS, "checkpoint")
+    take_over(model, weights, f"checkpoint={folder / WEIGHTS}")
+    return model
+
+
+def _of_checkpoint(
+    path: Path,
+    network: str,
+    batch_norm: str | None,
+    statistics: str | Path | None,
+    device: torch.device,
+) -> SegmentationModel:
+    checkpoint = read_checkpoint(path)
+    plain = without_downloads(checkpoint["config"])
+    own = plain["adapt"]["batch_norm"] if statistics is None else "target"
+    policy = batch_norm_policy(batch_norm or own, key="batch_norm")
+    if policy == "running" and statistics is not None:
+        message = f"statistics={statistics}: batch_norm=running does not use them; leave one out"
+        raise InputError(message)
+    data = build_data(plain)
+    model = SegmentationModel(
+        backbone=plain["backbone"],
+        decode=plain["head"]["decode"],
+        class_names=list(data.pair.classes.names),
+        palette=[list(colour) for colour in data.pair.classes.palette],
+        input_size=list(data.target_size),
+        mean=list(IMAGENET_MEAN),
+        std=list(IMAGENET_STD),
+        provenance={
+            "checkpoint": path.name,
+            "sha256": fingerprint(path),
+            "steps": str(checkpoint.get("global_step", "unknown")),
+            "network": network,
+            "batch_norm": policy,
+            "sepico_pl": __version__,
+        },
+    )
+    tensors = tensors_of(checkpoint["state_dict"], network)
+    take_over(model.network, tensors, f"checkpoint={path}")
+    model.to(device)
+    if policy == "target":
+        if statistics is not None:
+            data.images_for_statistics = _images_in(Path(statistics).expanduser())
+        fix_statistics(model.network, data, f"checkpoint={path}")
+    return model
+
+
+def tensors_of(state: Tensors, network: str) -> Tensors:
+    """Return encoder and decode head of a checkpoint's student or teacher.
+
+    Raises:
+        InputError: for another network, or one that is not in the checkpoint.
+    """
+    prefix = PREFIXES.get(network, "?")
+    found = {
+        name.removeprefix(prefix): value
+        for name, value in state.items()
+        if name.startswith((f"{prefix}encoder.", f"{prefix}head."))
+    }
+    if not found:
+        message = f"network={network}: this checkpoint has no such network; choose network=student"
+        raise InputError(message)
+    return found
+
+
+def _images_in(folder: Path) -> ImageFolder:
+    return ImageFolder(lambda: list(images_by_stem(folder).values()))
+
+
+def fix_statistics(network: nn.Module, data: AdaptationData, what: str) -> None:
+    """Give batch norm the statistics of the data's target images for good.
+
+    Args:
+        network: takes normalised images (B, 3, H, W).
+        data: chooses the images, as judging does.
+        what: the checkpoint, for messages.
+
+    Raises:
+        InputError: if the images cannot be had.
+    """
+    device = next(network.parameters()).device
+    try:
+        with target_statistics(network, data.statistics_images(device)):
+            state = {name: value.clone() for name, value in network.state_dict().items()}
+    except InputError as error:
+        message = (
+            f"{what}: its batch norm takes the statistics of target images, and {error}; give "
+            "statistics=<folder of target images>, or choose batch_norm=running"
+        )
+        raise InputError(message) from error
+    network.load_state_dict(state)

@@ -1,0 +1,152 @@
+"""A trained network as one uses it elsewhere: an image in, classes out.
+
+Shapes: B batch, C classes, H, W image size, h, w input size.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from huggingface_hub import ModelCard, PyTorchModelHubMixin
+from torch import Tensor, nn
+
+from sepico_pl.assembly import Config, build
+from sepico_pl.data.geometry import fitted_size, resize_image
+from sepico_pl.model.encoder import Encoder
+from sepico_pl.model.inference import Inference
+from sepico_pl.model.segmentor import Segmentor
+from sepico_pl.serving.card import model_card
+from sepico_pl.serving.images import ImageLike, to_rgb
+from sepico_pl.types import ByteArray, ClassSet, InputError
+
+LEAST_SIDE = 32
+"""Pixels that the shorter side of an input has at least: the stride of the encoders."""
+
+
+class SegmentationModel(
+    nn.Module,
+    PyTorchModelHubMixin,
+    library_name="sepico_pl",
+    pipeline_tag="image-segmentation",
+    tags=["semantic-segmentation", "domain-adaptation"],
+):
+    """Encoder and decode head with all that is needed to use them.
+
+    `sepico_pl.load` makes one of a checkpoint. `save_pretrained`, `from_pretrained` and
+    `push_to_hub` are the Hugging Face hub's.
+
+    Args:
+        backbone: `_target_` and keywords of the encoder; its pretrained weights are never fetched.
+        decode: `_target_` and keywords of the decode head.
+        class_names: in the order of their ids.
+        palette: RGB (0..255) of each class.
+        input_size: height and width that images are resized into, keeping their aspect ratio.
+        mean: of each channel in [0, 1], taken off by the network.
+        std: of each channel; the network divides by it.
+        provenance: what the weights come from, for people.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        *,
+        backbone: Config,
+        decode: Config,
+        class_names: list[str],
+        palette: list[list[int]],
+        input_size: list[int],
+        mean: list[float],
+        std: list[float],
+        provenance: dict[str, str],
+    ) -> None:
+        """Build the network, with random weights, for evaluation.
+
+        Raises:
+            InputError: for a part that is none of sepico_pl's.
+        """
+        super().__init__()
+        encoder: Encoder = _part("backbone", {**backbone, "weights": None})
+        head = _part("decode", decode, channels=encoder.channels, num_classes=len(class_names))
+        self.network = Segmentor(encoder, head, None)
+        self.classes = ClassSet(
+            tuple(class_names), tuple((red, green, blue) for red, green, blue in palette)
+        )
+        self.input_size = (input_size[0], input_size[1])
+        self.provenance = provenance
+        self.backbone, self.decode = backbone, decode
+        self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
+        self.eval()
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return logits (B, C, H, W) of RGB images (B, 3, H, W) in [0, 1]."""
+        logits: Tensor = self.network((image - self.mean) / self.std)
+        return logits
+
+    def predict(self, image: ImageLike) -> ByteArray:
+        """Return the class ids (H, W) uint8 of an image, at its own size.
+
+        Args:
+            image: a file, a Pillow image or a uint8 array: see `serving.images.to_rgb`.
+
+        Raises:
+            InputError: for what is no image.
+        """
+        return np.asarray(self._logits(image).argmax(dim=0).byte().cpu())
+
+    def probabilities(self, image: ImageLike) -> Tensor:
+        """Return the probability of each class (C, H, W) float32, on the CPU; see `predict`."""
+        return self._logits(image).softmax(dim=0).cpu()
+
+    def _logits(self, image: ImageLike) -> Tensor:
+        pixels = to_rgb(image)
+        with torch.inference_mode():
+            return Inference()(self, self.input_of([pixels]), pixels.shape[:2])[0]
+
+    def input_of(self, images: Sequence[ByteArray]) -> Tensor:
+        """Return images (H, W, 3) of one size as (B, 3, h, w) in [0, 1], on the network's device.
+
+        Resized into the input size, keeping the aspect ratio, as training judges them.
+        """
+        least = min(LEAST_SIDE, *self.input_size)
+        sides = fitted_size(images[0].shape[:2], self.input_size)
+        size = [max(least, side) for side in sides]
+        resized = np.stack([resize_image(image, size) for image in images])
+        channels_first = torch.from_numpy(resized.transpose(0, 3, 1, 2).copy())
+        return channels_first.to(self.mean) / 255
+
+    def generate_model_card(self, *args: object, **kwargs: object) -> ModelCard:
+        """Return the README that `save_pretrained` and `push_to_hub` write."""
+        return model_card(
+            self._hub_mixin_info.model_card_data,
+            backbone=self.backbone,
+            decode=self.decode,
+            classes=self.classes,
+            input_size=self.input_size,
+            provenance=self.provenance,
+        )
+
+
+def _part(key: str, config: Config, **given: object) -> Any:  # noqa: ANN401
+    """Build a part of the network; only what lies in `sepico_pl.model` may be named.
+
+    A configuration may come from anywhere.
+    """
+    named = str(config.get("_target_")).startswith("sepico_pl.model.")
+    if not named or not all(_is_plain(value) for value in config.values()):
+        message = (
+            f"{key}: {config.get('_target_')} is no part of a network of sepico_pl's; its _target_ "
+            "must be a class in sepico_pl.model, and its other keys plain values"
+        )
+        raise InputError(message)
+    return build(config, **given)
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a value is a number, a text, a truth value, None, or a list of those."""
+    if isinstance(value, list | tuple):
+        return all(_is_plain(one) for one in value)
+    return value is None or isinstance(value, str | int | float)

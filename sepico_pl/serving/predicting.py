@@ -1,0 +1,147 @@
+"""What `predict` does: deliver the results of many images, and go on where it was interrupted."""
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from sepico_pl.assembly import Config, plain_config
+from sepico_pl.data.checks import with_progress
+from sepico_pl.data.files import read_image, read_size
+from sepico_pl.serving.files import fingerprint
+from sepico_pl.serving.inputs import Photograph, find_photographs
+from sepico_pl.serving.loading import WEIGHTS
+from sepico_pl.serving.manifest import Manifest, Settings
+from sepico_pl.serving.predictor import Predictor
+from sepico_pl.serving.results import write_results
+from sepico_pl.types import ByteArray, InputError
+
+PROTOCOL = (
+    "network",
+    "batch_norm",
+    "statistics",
+    "scales",
+    "flip",
+    "window",
+    "stride",
+    "class_weights_deviation",
+    "logits",
+)
+"""Keys that shape the results."""
+
+
+def predict(config: DictConfig) -> int:
+    """Write the results of every image that has none yet, and name the files that are broken.
+
+    Returns:
+        The number of broken files.
+    """
+    plain = plain_config(config)
+    output = Path(plain["output"]).expanduser()
+    photographs = find_photographs(plain["images"], output)
+    manifest = Manifest(output, settings_of(plain))
+    pending = manifest.pending(photographs)
+    if not pending:
+        print(f"nothing left to do: all {len(photographs)} images have their results in {output}")
+        return 0
+    outcomes = with_progress(outcomes_of(pending, manifest, plain), len(pending), "predicting")
+    broken = [outcome for outcome in outcomes if isinstance(outcome, InputError)]
+    for error in broken:
+        print(f"error: {error}", file=sys.stderr)
+    whole = len(photographs) - len(broken)
+    print(f"{whole} of {len(photographs)} images have their results in {output}")
+    return len(broken)
+
+
+def settings_of(plain: Config) -> Settings:
+    """Return what shapes the results: the checkpoint's content, and how it is asked.
+
+    Raises:
+        InputError: if there is no such checkpoint.
+    """
+    checkpoint = Path(plain["checkpoint"]).expanduser()
+    file = checkpoint / WEIGHTS if checkpoint.is_dir() else checkpoint
+    if not file.is_file():
+        message = f"checkpoint={checkpoint}: there is no such file, nor an exported model"
+        raise InputError(message)
+    return {"checkpoint": fingerprint(file), **{key: plain[key] for key in PROTOCOL}}
+
+
+def outcomes_of(
+    photographs: Sequence[Photograph], manifest: Manifest, plain: Config
+) -> Iterator[Photograph | InputError]:
+    """Yield each image once its results are there, or what is wrong with its file.
+
+    The network is loaded once an image could be read.
+    """
+    predictor: Predictor | None = None
+    groups, broken = by_size(photographs)
+    yield from broken
+    with ThreadPoolExecutor() as pool:
+        for batch in batches(groups, plain["batch_size"]):
+            read = dict(zip(batch, pool.map(_read, batch), strict=True))
+            yield from (error for error in read.values() if isinstance(error, InputError))
+            images = {
+                one: image for one, image in read.items() if not isinstance(image, InputError)
+            }
+            if images:
+                predictor = predictor or Predictor(plain)
+                deliver(images, predictor, manifest, pool)
+                yield from images
+
+
+def by_size(
+    photographs: Iterable[Photograph],
+) -> tuple[list[list[Photograph]], list[InputError]]:
+    """Group images by height and width, as their headers have it; return the broken ones too."""
+    groups: dict[tuple[int, int], list[Photograph]] = {}
+    broken = []
+    for one in photographs:
+        try:
+            groups.setdefault(read_size(one.path), []).append(one)
+        except InputError as error:
+            broken.append(error)
+    return list(groups.values()), broken
+
+
+def batches(groups: Iterable[list[Photograph]], size: int) -> Iterator[list[Photograph]]:
+    """Cut groups into batches.
+
+    Raises:
+        InputError: for a size that is not positive.
+    """
+    if size < 1:
+        message = f"batch_size={size} must be at least 1"
+        raise InputError(message)
+    for group in groups:
+        for first in range(0, len(group), size):
+            yield group[first : first + size]
+
+
+def _read(photograph: Photograph) -> ByteArray | InputError:
+    try:
+        return read_image(photograph.path)
+    except InputError as error:
+        return error
+
+
+def deliver(
+    images: dict[Photograph, ByteArray],
+    predictor: Predictor,
+    manifest: Manifest,
+    pool: ThreadPoolExecutor,
+) -> None:
+    """Predict images of one size and write their results, in threads."""
+    predictions = predictor(list(images.values()))
+    manifest.begin(list(images))
+    written = [
+        pool.submit(
+            write_results, manifest.folder, one.name, image, prediction, predictor.model.classes
+        )
+        for (one, image), prediction in zip(images.items(), predictions, strict=True)
+    ]
+    for one in written:
+        one.result()
+    manifest.finish(list(images))
