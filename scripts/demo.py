@@ -23,6 +23,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from sepico_pl.checkpoints import load
 from sepico_pl.data.geometry import to_tensor
+from sepico_pl.data.painting import paint
 from sepico_pl.tables import print_scores, write_json
 from sepico_pl.types import ByteArray, ClassSet
 
@@ -113,13 +114,6 @@ def predict(checkpoint: Path, scenes: int) -> tuple[ClassSet, list[tuple[ByteArr
     return pair.classes, rows
 
 
-def colour(label: ByteArray, classes: ClassSet) -> ByteArray:
-    """Paint class ids (H, W) in the palette, what is ignored in black."""
-    palette = np.zeros((256, 3), np.uint8)
-    palette[: len(classes)] = classes.palette
-    return palette[label]
-
-
 def draw(folders: dict[str, Path], path: Path) -> None:
     """Draw target image | truth | source only | adapted, a row per scene, with a legend."""
     predictions = {
@@ -135,7 +129,7 @@ def draw(folders: dict[str, Path], path: Path) -> None:
     )
     for row, (image, truth, _) in enumerate(scenes):
         seen = [rows[row][2] for _, rows in predictions.values()]
-        pictures = [image, *(colour(label, classes) for label in (truth, *seen))]
+        pictures = [image, *(paint(label, classes) for label in (truth, *seen))]
         for axis, picture in zip(axes[row], pictures, strict=True):
             axis.imshow(picture, interpolation="nearest")
             axis.axis("off")

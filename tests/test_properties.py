@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from sepico_pl.assembly import build_data, build_task, build_trainer, check_config
+from sepico_pl.assembly import build_data, build_task, check_config
 from sepico_pl.augment.balanced_crop import ClassBalancedCrop, crop_score
 from sepico_pl.augment.chance import Chance
 from sepico_pl.augment.class_mix import class_mask, classes_present, paste
@@ -29,6 +29,7 @@ from sepico_pl.data.files import read_colours, read_image
 from sepico_pl.data.geometry import RandomCropFlip
 from sepico_pl.data.labels import IdLabels
 from sepico_pl.metrics import iou_per_class, mean_iou
+from sepico_pl.training import build_trainer
 from sepico_pl.types import InputError
 
 CLASSES = 4

@@ -31,11 +31,13 @@ MAY_IMPORT = {
     "callbacks": FOUNDATION | ROOMS | MODULES | {"resuming"},
     "official": FOUNDATION | {"model"},
     "architecture": FOUNDATION | {"model"},
-    "assembly": FOUNDATION | ROOMS | MODULES | SURROUNDINGS | {"callbacks", "keeping", "pictures"},
+    "assembly": FOUNDATION | ROOMS | MODULES | SURROUNDINGS,
+    "training": FOUNDATION | {"assembly", "boards", "callbacks", "keeping", "pictures"},
     "checkpoints": FOUNDATION | ROOMS | MODULES | {"assembly", "keeping", "resuming"},
     "judging": FOUNDATION | ROOMS | MODULES | SURROUNDINGS | {"assembly", "checkpoints"},
     "preparing": FOUNDATION | {"data", "assembly", "tables"},
-    "pictures": FOUNDATION | ROOMS | MODULES | {"tables"},
+    "boards": FOUNDATION | ROOMS | MODULES,
+    "pictures": FOUNDATION | ROOMS | MODULES | {"boards", "tables"},
     "reporting": FOUNDATION
     | ROOMS
     | {"task", "loggers", "tables", "resuming", "assembly", "checkpoints", "judging"},
@@ -50,6 +52,7 @@ MAY_IMPORT = {
         "official",
         "architecture",
         "assembly",
+        "boards",
         "checkpoints",
         "judging",
         "keeping",
@@ -57,6 +60,7 @@ MAY_IMPORT = {
         "record",
         "reporting",
         "resuming",
+        "training",
     },
     **dict.fromkeys(
         PROGRAMS,
@@ -151,7 +155,7 @@ def test_a_forbidden_import_is_found(tmp_path: Path, file: str, statement: str) 
         ("model/heads.py", "import pytorch_lightning as pl"),
         ("module.py", "from sepico_pl.contrast import modes"),
         ("module.py", "from sepico_pl.task import Segmentation"),
-        ("assembly.py", "from sepico_pl.callbacks import Pictures"),
+        ("training.py", "from sepico_pl.callbacks import Pictures"),
         ("train.py", "from sepico_pl.runner import run"),
     ],
 )
@@ -170,6 +174,7 @@ def fake_package(folder: Path, file: str, statement: str) -> Path:
         "module",
         "callbacks",
         "assembly",
+        "training",
         "runner",
         "train",
     ]

@@ -32,7 +32,7 @@ STEPS = 5
 # The float64 trace is held to rounding. In float32 rounding depends on the processor, and from the
 # third step on a confidence may cross its threshold, or a pseudo-label flip: the official code's
 # own float32 and float64 traces differ by up to 3.1e-3 then (golden README), and on a processor
-# without AVX-512 one of 8192 pixels crosses in the third step, and 1 % of labels flip in the fourth.
+# without AVX-512 one of 8192 pixels crosses in the third step, 1 % of labels flip in the fourth.
 FLOAT32_ERROR = (6e-6, 6e-6, 1e-3, 5e-2, 1e-1)
 FLOAT64_ERROR = 1e-10
 # Gradients jump where a value crosses a ReLU's 0, losses do not. After the third step, see above.

@@ -19,7 +19,7 @@ SHAPING = {
     "trainer.devices",
     "trainer.num_nodes",
 }
-FREE = ("seed", *(key for key in FREE_ON_RESUME if key not in SHAPING))
+FREE = tuple(f"{key.rstrip('.')}." for key in ("seed", *FREE_ON_RESUME) if key not in SHAPING)
 ABSENT = "absent"
 
 

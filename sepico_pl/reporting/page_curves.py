@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from markupsafe import Markup
+from matplotlib.ticker import LogLocator
 
 from sepico_pl.reporting.charts import COLOURS, chart, to_svg
 from sepico_pl.reporting.runs import Curve, Run
@@ -134,19 +135,23 @@ def draw(group: Group, lines: dict[str, Curve], end: int) -> Chart:
     """Draw one chart, steps 0 to `end`; lines are told apart by colour, then by dashes."""
     styles = cycle((colour, dash) for dash in DASHES for colour in COLOURS[:-1])
     marker = "." if max(len(curve.steps) for curve in lines.values()) <= POINTS // 5 else None
-    with chart(width=3.6, height=2.3) as figure:
+    columns = max(1, 42 // (max(map(len, lines)) + 6))
+    rows = ceil(len(lines) / columns) if len(lines) > 1 else 0
+    with chart(width=3.6, height=2.0 + 0.17 * rows) as figure:
         axes = figure.subplots()
         for (name, curve), (colour, dash) in zip(lines.items(), styles, strict=False):
             if name == "baseline":
                 colour, dash = COLOURS[-1], "--"
             axes.plot(*thinned(curve), color=colour, linestyle=dash, marker=marker, label=name)
         if group.logarithmic and all(min(curve.values) > 0 for curve in lines.values()):
-            axes.set_yscale("log")
+            axes.set_yscale("log", subs=())
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter("{x:g}")
         axes.set_xlim(0, 1.02 * end)
         axes.set_xlabel("step")
         axes.grid(alpha=0.2)
-        if len(lines) > 1:
-            figure.legend(loc="outside lower center", ncols=3)
+        if rows:
+            figure.legend(loc="outside lower center", ncols=columns)
         series = [summary(name, curve) for name, curve in lines.items()]
         return Chart(
             group.title, group.about, Markup(to_svg(figure, spoken(group, series))), series

@@ -75,8 +75,6 @@ def surroundings(record: dict[str, Any]) -> dict[str, str]:
         "threads": str(record["threads"]),
         "git": "an installed package, no checkout" if git is None else git["commit"],
     }
-    if git is not None and git["changed"]:
-        facts["changed files"] = ", ".join(line.strip() for line in git["changed"])
     if "checkpoint" in record:
         facts = {"resumed from": record["checkpoint"], **facts}
     return facts

@@ -31,11 +31,13 @@ model = sepico_pl.load("<this folder>")
 labels = model.predict("photo.jpg")
 ```
 
-`labels` is (H, W) uint8, class ids at the photograph's own size; `model.probabilities("photo.jpg")`
-gives (C, H, W) float32. From the hub: `sepico_pl.SegmentationModel.from_pretrained("<user>/<name>")`.
+`labels` is (H, W) uint8, class ids at the photograph's own size, and
+`model.probabilities("photo.jpg")` is (C, H, W) float32. From the hub:
+`sepico_pl.SegmentationModel.from_pretrained("<user>/<name>")`.
 
 As a PyTorch module it takes RGB images (B, 3, H, W) in [0, 1], which it normalises itself, and
-returns logits (B, C, H, W). Photographs are resized to fit in {height}x{width} (height x width) before.
+returns logits (B, C, H, W). Photographs are resized to fit in {height}x{width} (height x width)
+before.
 
 ## Classes
 | id | name | colour (RGB) |

@@ -8,7 +8,7 @@ from torch import nn
 
 from sepico_pl import __version__
 from sepico_pl.adapt.batch_norm import target_statistics
-from sepico_pl.assembly import Config, build_data, without_downloads
+from sepico_pl.assembly import build_data, without_downloads
 from sepico_pl.checkpoints import read_checkpoint
 from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.data.datasets import ImageFolder

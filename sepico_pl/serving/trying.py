@@ -88,8 +88,7 @@ def sides_of(plain: Config) -> list[Side]:
     """
     names = [plain[key] for key in ("checkpoint", "beside") if plain[key] is not None]
     models = [
-        load(name, batch_norm=plain["batch_norm"], statistics=plain["statistics"])
-        for name in names
+        load(name, batch_norm=plain["batch_norm"], statistics=plain["statistics"]) for name in names
     ]
     if models[0].classes.names != models[-1].classes.names:
         message = (

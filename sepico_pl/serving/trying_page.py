@@ -1,4 +1,4 @@
-"""The try-out page around `trying.answer`, by Gradio: on this machine alone, nothing from the net."""
+"""The try-out page around `trying.answer`, by Gradio; on this machine alone."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,8 @@ HEADER = """
 
 def page_of(sides: Sequence[Side]) -> gr.Blocks:
     """Build the page: an image in, the answer below."""
-    with gr.Blocks(title="sepico_pl", analytics_enabled=False) as page:
+    page = gr.Blocks(title="sepico_pl", analytics_enabled=False)
+    with page:
         gr.HTML(HEADER, padding=True)
         file = gr.File(label="Image", file_types=["image"], elem_id="image")
         result = gr.HTML(elem_id="result", apply_default_css=False)

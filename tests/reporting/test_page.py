@@ -1,5 +1,3 @@
-import base64
-import io
 import json
 import re
 from pathlib import Path
@@ -7,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import SOURCE_ONLY, TINY, call
-from PIL import Image
 from sample_runs import (
     write_confusion,
     write_metrics,
@@ -16,10 +13,8 @@ from sample_runs import (
     write_scores,
 )
 
-from sepico_pl.data.streets import StreetScenes
 from sepico_pl.reporting.page import SECTIONS, write_report
 from sepico_pl.reporting.page_curves import POINTS, charts, curves_of
-from sepico_pl.reporting.page_pictures import STEPS, WIDEST, panel_of, spread
 from sepico_pl.reporting.page_scores import class_scores, confusion_rows, means
 from sepico_pl.reporting.page_settings import differences
 from sepico_pl.reporting.runs import Run, open_run
@@ -195,53 +190,6 @@ def test_a_finished_run_without_target_labels(tmp_path: Path) -> None:
     assert "has not come to its end" not in text
 
 
-def decoded(source: str) -> Image.Image:
-    return Image.open(io.BytesIO(base64.b64decode(source.partition("base64,")[2])))
-
-
-def test_labels_travel_unchanged(tmp_path: Path) -> None:
-    write_panel(write_run(tmp_path), [100, 200])
-    run = Run(tmp_path)
-    panel = panel_of(tmp_path / "pictures", run.panel)
-    photograph, truth = panel.scenes[1].still
-    night = StreetScenes("night", "val", 2, (32, 64), seed=0)
-    assert (np.asarray(decoded(truth.source)) == night[1][1]).all()
-    assert photograph.source.startswith("data:image/jpeg")
-    assert panel.kinds == ["photograph", "truth", "student", "teacher", "confidence"]
-    assert panel.legend["car"] == "rgb(0 0 142)"
-    learnt = ["mixed image", "mixed label", "target crop", "pseudo-label", "confidence"]
-    assert [picture.kind for picture in panel.learnt[0]] == learnt
-
-
-def test_a_panel_without_self_training(tmp_path: Path) -> None:
-    write_panel(write_run(tmp_path), [100], self_training=False)
-    panel = panel_of(tmp_path / "pictures", Run(tmp_path).panel)
-    assert panel.kinds == ["photograph", "truth", "student"]
-    assert panel.learnt == []
-    assert "only self-training mixes images" in text_of(write_report(tmp_path))
-
-
-def test_pictures_of_a_killed_run_are_left_out_where_they_are_broken(tmp_path: Path) -> None:
-    write_panel(write_run(tmp_path), [100, 200])
-    shot = tmp_path / "pictures/step_00000200"
-    whole = (shot / "scene_0_student.png").read_bytes()
-    (shot / "scene_0_student.png").write_bytes(whole[: len(whole) // 2])
-    (shot / "scene_0_teacher.png").unlink()
-    panel = panel_of(tmp_path / "pictures", Run(tmp_path).panel)
-    assert [picture.kind for picture in panel.scenes[0].steps[200]] == ["confidence"]
-    assert len(panel.scenes[1].steps[200]) == 3
-
-
-def test_a_long_panel_of_large_pictures_stays_small(tmp_path: Path) -> None:
-    steps = list(range(100, 2100, 100))
-    assert spread(steps, STEPS) == [100, 500, 900, 1200, 1600, 2000]
-    write_panel(write_run(tmp_path), steps[:2], (512, 1024), scenes=1)
-    panel = panel_of(tmp_path / "pictures", Run(tmp_path).panel)
-    photograph, truth = panel.scenes[0].still
-    assert (photograph.width, photograph.height) == (WIDEST, WIDEST // 2)
-    assert set(np.unique(np.asarray(decoded(truth.source)))) <= {*range(9), 255}
-
-
 def test_the_embedding_space_once_analysed(tmp_path: Path) -> None:
     folder = write_run(tmp_path)
     (folder / "embeddings").mkdir()
@@ -249,13 +197,14 @@ def test_the_embedding_space_once_analysed(tmp_path: Path) -> None:
         "definition": "Distances as in this sentence.",
         "rows": [{"class": "road", "margin": 0.25}, {"class": "tram", "margin": None}],
         "measures": {"margin": "similarity to the own class less that to another"},
+        "means": {"margin": 0.25},
     }
     (folder / "embeddings/summary.json").write_text(json.dumps(summary))
     (folder / "embeddings/map.svg").write_text('<svg id="the-map"></svg>')
     page = write_report(folder)
     text = text_of(page)
     assert "Distances as in this sentence." in text
-    assert "road 0.25 tram -" in text
+    assert "road 0.250 tram - mean 0.250" in text
     assert '<svg id="the-map">' in page.read_text()
 
 
@@ -276,7 +225,7 @@ def test_resumptions_are_listed(tmp_path: Path) -> None:
     resumed |= {"host": "another", "threads": 2, "git": None}
     text = text_of(write_report(write_run(tmp_path, resumed=[resumed])))
     assert "resumed from step_00000100.ckpt time later command x &#39;a b&#39; host another" in text
-    assert "changed files M sepico_pl/module.py" in text
+    assert "1 changed files M sepico_pl/module.py" in text
 
 
 def test_a_report_is_written_anew_but_replaces_nothing_else(tmp_path: Path) -> None:

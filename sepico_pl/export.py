@@ -1,0 +1,17 @@
+"""Export a network: `python -m sepico_pl.export checkpoint=<file> output=<folder>`."""
+
+from omegaconf import DictConfig
+
+from sepico_pl.cli import command
+
+
+@command("export")
+def main(config: DictConfig) -> None:
+    """Write ONNX, torch.export's and the Hugging Face form, checked against PyTorch."""
+    from sepico_pl.serving.exporting import export
+
+    export(config)
+
+
+if __name__ == "__main__":
+    main()

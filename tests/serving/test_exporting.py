@@ -1,0 +1,206 @@
+"""Exports: the same logits elsewhere, for any batch, height and width."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from command_line import call
+from photographs import street
+from torch import Tensor
+
+import sepico_pl
+from sepico_pl import SegmentationModel
+from sepico_pl.serving.programs import largest_difference, traced, write_onnx, write_torch
+from sepico_pl.types import InputError
+
+onnxruntime = pytest.importorskip("onnxruntime")
+
+SHAPES = [(1, 3, 64, 128), (2, 3, 97, 131), (5, 3, 64, 64), (1, 3, 70, 333)]
+PARTS = "sepico_pl.model"
+RESNET = {"norm": "batch", "weights": None, "output_stride": 32}
+ENCODERS = {
+    "resnet18": {"_target_": f"{PARTS}.encoder.SmpEncoder", "name": "resnet18", **RESNET},
+    "convnext": {"_target_": f"{PARTS}.encoder.SmpEncoder", "name": "tu-convnext_atto", **RESNET},
+    "pvt_v2": {"_target_": f"{PARTS}.encoder.SmpEncoder", "name": "tu-pvt_v2_b0", **RESNET},
+    "resnet18_v1c": {
+        "_target_": f"{PARTS}.resnet_v1c.ResNetV1c",
+        "depth": 18,
+        "width": 16,
+        "stem_width": 16,
+        "norm": "batch",
+        "weights": None,
+    },
+    "mit_b0": {
+        "_target_": f"{PARTS}.mix_transformer.MixTransformer",
+        "variant": "b0",
+        "width": 16,
+        "drop_path": 0.1,
+        "weights": None,
+    },
+    "dinov2": {
+        "_target_": f"{PARTS}.vit.PlainViT",
+        "name": "vit_tiny_patch16_224",
+        "drop_path": 0.1,
+        "weights": None,
+    },
+}
+WIDE = {"width": 16, "dropout": 0.1, "norm": "batch"}
+HEADS = {
+    "light": {"_target_": f"{PARTS}.heads.LightHead", **WIDE},
+    "deeplabv2": {"_target_": f"{PARTS}.aspp.DeepLabV2Head", "dilations": [6, 12, 18, 24]},
+    "daformer": {"_target_": f"{PARTS}.aspp.DAFormerHead", "dilations": [1, 6, 12], **WIDE},
+    "segformer": {"_target_": f"{PARTS}.smp_heads.SegFormerHead", **WIDE},
+    "upernet": {"_target_": f"{PARTS}.smp_heads.UPerNetHead", **WIDE},
+    "fpn": {"_target_": f"{PARTS}.smp_heads.FPNHead", "width": 64, "dropout": 0.1},
+}
+
+
+def network(backbone: str, head: str) -> SegmentationModel:
+    torch.manual_seed(0)
+    return SegmentationModel(
+        backbone=ENCODERS[backbone],
+        decode=HEADS[head],
+        class_names=["road", "sky"],
+        palette=[[1, 2, 3], [4, 5, 6]],
+        input_size=[64, 128],
+        mean=[0.4, 0.5, 0.6],
+        std=[0.2, 0.2, 0.3],
+        provenance={},
+    )
+
+
+def session(path: Path) -> "onnxruntime.InferenceSession":
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+
+def agrees(program, model: SegmentationModel) -> bool:
+    """Compare on the test's own sizes, with images unlike those that were compared in writing."""
+    differences = []
+    for seed, shape in enumerate(SHAPES):
+        image = torch.rand(shape, generator=torch.Generator().manual_seed(seed + 7)) ** 2
+        with torch.no_grad():
+            expected = model(image)
+        found = program(image)
+        assert found.shape == expected.shape
+        differences.append(float((found - expected).abs().max()))
+    return max(differences) < 1e-4
+
+
+def in_onnxruntime(path: Path):
+    running = session(path)
+    return lambda image: torch.from_numpy(running.run(None, {"image": image.numpy()})[0])
+
+
+@pytest.fixture(scope="module")
+def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("exported")
+    with pytest.MonkeyPatch.context() as patch:
+        assert call(patch, folder, "export", f"checkpoint={checkpoint}", "output=out") == ""
+    return folder / "out"
+
+
+def test_every_format(exported: Path, model: SegmentationModel) -> None:
+    files = {"model.onnx", "model.pt2", "model.safetensors", "config.json", "README.md"}
+    assert {path.name for path in exported.iterdir()} == files
+    assert [path.name for path in exported.parent.iterdir()] == ["out"]
+    assert agrees(in_onnxruntime(exported / "model.onnx"), model)
+    assert agrees(torch.export.load(exported / "model.pt2").module(), model)
+    again = sepico_pl.load(exported, device="cpu")
+    assert np.array_equal(again.predict(street(0)), model.predict(street(0)))
+
+
+def test_what_the_files_say(exported: Path, model: SegmentationModel) -> None:
+    running = session(exported / "model.onnx")
+    assert running.get_inputs()[0].shape == ["batch", 3, "height", "width"]
+    assert running.get_outputs()[0].shape == ["batch", 9, "height", "width"]
+    extra = {"sepico_pl.json": ""}
+    torch.export.load(exported / "model.pt2", extra_files=extra)
+    for said in (running.get_modelmeta().custom_metadata_map, json.loads(extra["sepico_pl.json"])):
+        assert json.loads(said["class_names"]) == list(model.classes.names)
+        assert json.loads(said["palette"]) == [list(colour) for colour in model.classes.palette]
+        assert json.loads(said["input_size"]) == [32, 64]
+        assert json.loads(said["provenance"])["batch_norm"] == "target"
+        assert "[0, 1]" in said["input"]
+
+
+def test_a_program_that_differs_is_refused(model: SegmentationModel) -> None:
+    def off_by(difference: float):
+        return lambda image: model(image) + difference
+
+    assert largest_difference("onnx", off_by(5e-5), model) == pytest.approx(5e-5, rel=0.1)
+    with pytest.raises(InputError, match=r"onnx differs from PyTorch by 2\.0e-04"):
+        largest_difference("onnx", off_by(2e-4), model)
+    with pytest.raises(InputError, match="differs from PyTorch by nan"):
+        largest_difference("onnx", off_by(float("nan")), model)
+
+
+def test_a_program_of_one_size_is_refused(model: SegmentationModel) -> None:
+    def of_one_size(image: Tensor) -> Tensor:
+        assert image.shape[-1] == 128, "width must be 128"
+        return model(image)
+
+    with pytest.raises(InputError, match=r"images of any size \(width must be 128"):
+        largest_difference("torch", of_one_size, model)
+
+
+def test_what_export_refuses(
+    checkpoint: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def error(*arguments: str) -> str:
+        given = [f"checkpoint={checkpoint}", "output=new"]
+        said = call(monkeypatch, tmp_path, "export", *given, *arguments)
+        assert len(said.splitlines()) == 1
+        assert not (tmp_path / "new").exists()
+        return said
+
+    torch.save({"model": torch.ones(1)}, tmp_path / "foreign.ckpt")
+    assert "exists already" in error(f"output={exported}")
+    assert "formats=['tflite']: choose" in error("formats=[tflite]")
+    assert "formats=[]: choose" in error("formats=[]")
+    assert "checkpoint=gone.ckpt" in error("checkpoint=gone.ckpt")
+    assert "not written by sepico_pl" in error("checkpoint=foreign.ckpt")
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    assert 'onnx needs onnxscript; install with pip install "sepico_pl[export]"' in error()
+
+
+def test_an_exported_model_is_exported_again(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = [f"checkpoint={exported}", "output=again", "formats=[safetensors]"]
+    assert call(monkeypatch, tmp_path, "export", *given) == ""
+    for name in ("config.json", "model.safetensors", "README.md"):
+        assert (tmp_path / "again" / name).read_bytes() == (exported / name).read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "pair",
+    [
+        "resnet18_v1c+deeplabv2",
+        "mit_b0+daformer",
+        "convnext+segformer",
+        "resnet18+fpn",
+        "dinov2+light",
+        "pvt_v2+daformer",
+    ],
+)
+def test_networks_that_export(pair: str, tmp_path: Path) -> None:
+    model = network(*pair.split("+"))
+    program = traced(model)
+    assert write_torch(program, model, tmp_path / "model.pt2") < 1e-4
+    assert write_onnx(program, model, tmp_path / "model.onnx") < 1e-4
+    assert agrees(torch.export.load(tmp_path / "model.pt2").module(), model)
+    assert agrees(in_onnxruntime(tmp_path / "model.onnx"), model)
+
+
+@pytest.mark.slow
+def test_upernet_exports_to_torch_alone(tmp_path: Path) -> None:
+    model = network("convnext", "upernet")
+    program = traced(model)
+    assert write_torch(program, model, tmp_path / "model.pt2") < 1e-4
+    with pytest.raises(InputError, match="cannot be exported as onnx") as caught:
+        write_onnx(program, model, tmp_path / "model.onnx")
+    assert "\n" not in str(caught.value)

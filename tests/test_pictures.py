@@ -1,0 +1,86 @@
+"""The panel of images over time: drawn from what there is, and training is as without it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from command_line import SOURCE_ONLY, TINY, call
+from PIL import Image
+from soak import differences
+
+from sepico_pl.data.classes import CITYSCAPES
+from sepico_pl.data.painting import names_by_id, paint, palette_image
+from sepico_pl.pictures import learnt_from
+from sepico_pl.types import IMAGENET_MEAN, IMAGENET_STD, Preview
+
+JUDGED = "trainer.val_check_interval=1"
+
+
+def test_drawing_changes_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its forwards move batch-norm statistics of student and teacher, and give them back."""
+    for count in (0, 2):
+        words = [*TINY, JUDGED, f"pictures={count}", f"hydra.run.dir=run{count}"]
+        assert call(monkeypatch, tmp_path, "train", *words) == ""
+    without, with_pictures = (
+        torch.load(tmp_path / f"run{count}/last.ckpt", weights_only=True)["state_dict"]
+        for count in (0, 2)
+    )
+    assert differences(without, with_pictures, "") == []
+    assert not (tmp_path / "run0/pictures").exists()
+    panel = json.loads((tmp_path / "run2/pictures/panel.json").read_text())
+    assert (panel["steps"], len(panel["scenes"])) == ([1, 2, 3], 2)
+
+
+def test_without_teacher_and_truth(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for part in ("day", "labels", "night"):
+        (tmp_path / part).mkdir()
+    for index in range(3):
+        image = np.random.default_rng(index).integers(0, 255, (32, 64, 3), dtype=np.uint8)
+        for part in ("day", "night"):
+            Image.fromarray(image).save(tmp_path / part / f"{index}.png")
+        Image.fromarray(image[..., 0] % 2).save(tmp_path / "labels" / f"{index}.png")
+    folders = ["dataset=folder", "dataset.source_images=day", "dataset.source_labels=labels"]
+    folders += ["dataset.target_images=night", "dataset.classes=[a,b]", "data.workers=0"]
+    folders += ["dataset.source_val_images=day", "dataset.source_val_labels=labels"]
+    folders += ["dataset.target_val_images=day", "dataset.target_val_labels=labels"]
+    sizes = [f"data.{name}_size=[32,64]" for name in ("source", "target")]
+    short = [word for word in SOURCE_ONLY if word.startswith(("trainer", "data.b", "data.c"))]
+    words = [*folders, *sizes, *short, "adapt=none", JUDGED, "hydra.run.dir=run"]
+    assert call(monkeypatch, tmp_path, "train", *words) == ""
+    folder = tmp_path / "run/pictures"
+    names = {path.name for path in (folder / "step_00000001").iterdir()}
+    assert names == {f"scene_{place}_student.png" for place in range(3)}
+    panel = json.loads((folder / "panel.json").read_text())
+    assert panel["mixed"] == 0
+    assert [scene["name"] for scene in panel["scenes"]] == ["0.png", "1.png", "2.png"]
+
+
+def test_what_a_step_learnt_from_is_shown_as_it_was() -> None:
+    colours = torch.tensor([[0, 128, 255]] * 3).T.reshape(1, 3, 3, 1).expand(1, 3, 3, 3)
+    mean, std = (torch.tensor(v)[:, None, None] for v in (IMAGENET_MEAN, IMAGENET_STD))
+    image = (colours / 255 - mean) / std
+    label = torch.tensor([[[0, 18, 255]] * 3])
+    confidence = torch.tensor([[[0.0, 0.5, 1.0]] * 3])
+    preview = Preview(image, label, confidence, image.flip(-1), label.flip(-1))
+    pictures = learnt_from(preview, count=4)
+    (target,), (mixed,) = pictures["target"], pictures["mixed"]
+    assert np.array_equal(target.image, colours[0].permute(1, 2, 0).numpy())
+    assert target.labels["label"][0].tolist() == [0, 18, 255]
+    assert target.confidence is not None
+    assert target.confidence[0].tolist() == [0, 128, 255]
+    assert mixed.labels["label"][0].tolist() == [255, 18, 0]
+    assert mixed.confidence is None
+
+
+def test_ids_are_painted_in_the_classes_colours(tmp_path: Path) -> None:
+    ids = np.array([[0, 13, 255]], np.uint8)
+    expected = [[CITYSCAPES.palette[0], CITYSCAPES.palette[13], (0, 0, 0)]]
+    assert paint(ids, CITYSCAPES).tolist() == np.array(expected).tolist()
+    palette_image(ids, CITYSCAPES).save(tmp_path / "ids.png")
+    with Image.open(tmp_path / "ids.png") as image:
+        assert np.array_equal(np.asarray(image), ids)
+        assert np.array_equal(np.asarray(image.convert("RGB")), paint(ids, CITYSCAPES))
+    assert names_by_id(CITYSCAPES)[255] == "ignore"
+    assert names_by_id(CITYSCAPES)[18] == "bicycle"
