@@ -117,11 +117,11 @@ def chosen_scenes(data: AdaptationData, count: int) -> list[Picture]:
         index = place * total // min(count, total)
         if labelled is None:
             image, _ = fit(unlabelled[index], None, data.target_size)
-            scenes.append(Picture(Path(unlabelled.name(index)).name, image, {}))
+            scenes.append(Picture(_short(unlabelled.name(index)), image, {}))
             continue
         image, truth = fit(*labelled[index], data.target_size)
         assert truth is not None
-        scenes.append(Picture(Path(labelled.name(index)).name, image, {"truth": truth}))
+        scenes.append(Picture(_short(labelled.name(index)), image, {"truth": truth}))
     return scenes
 
 
@@ -174,6 +174,11 @@ def learnt_from(preview: Preview, count: int) -> Pictures:
         for index in shown
     ]
     return {"target": target, "mixed": mixed}
+
+
+def _short(name: str) -> str:
+    """Return the name of a file without its folders, and any other name whole."""
+    return Path(name).name if Path(name).is_file() else name
 
 
 def _step_of(folder: Path) -> int:

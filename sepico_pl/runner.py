@@ -23,7 +23,7 @@ from sepico_pl.checkpoints import check_resumable, refuse_to_overwrite, save, st
 from sepico_pl.cli import environment
 from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.judging import batch_norm_name, be_quiet, judge
-from sepico_pl.keeping import Interrupted, set_aside
+from sepico_pl.keeping import Interrupted, count_from, set_aside
 from sepico_pl.loggers import ended, forget_after
 from sepico_pl.official import OfficialCheckpoint, account, read_official
 from sepico_pl.processes import (
@@ -102,6 +102,7 @@ def final_scores(
     if not data.domains:
         print("no labelled target images to judge on")
         return {}
+    count_from(trainer, trainer.global_step - 1)  # the scores belong into the last step's row
     scores = judge(trainer, task, data)["target"]
     title = f"target validation of the student, {batch_norm_name(task)}"
     print_scores(title, task.class_names, {name: scores})

@@ -1,16 +1,22 @@
 """What every room shares: batches, image collections and the error a user sees.
 
+Importing it imports no torch, so that commands which only read files answer at once.
+
 Shapes: B batch, C classes, H and W image height and width, h and w the same at embedding
 resolution.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, NotRequired, Protocol, TypedDict, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, NotRequired, Protocol, TypedDict, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 IGNORE_INDEX = 255
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

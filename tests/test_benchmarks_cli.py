@@ -70,7 +70,7 @@ def test_a_pair_trains_is_judged_and_predicts(
     images = data_root / "bdd100k/images/10k/val"
     written = ["output=predictions", f"images={images}"]
     assert call(monkeypatch, folder, "predict", checkpoint, *written) == ""
-    predictions = sorted((folder / "predictions").iterdir())
+    predictions = sorted((folder / "predictions/ids").iterdir())
     assert [path.stem for path in predictions] == sorted(path.stem for path in images.iterdir())
     with Image.open(predictions[0]) as picture:
         assert (picture.mode, picture.size) == ("P", (96, 48))

@@ -92,7 +92,7 @@ def test_every_number_of_the_csv_is_in_the_history(sweep: Path, found: list[dict
         step = item["trainer/global_step"]
         seen |= {(name, step): value for name, value in item.items() if name[0] not in "_p"}
     rows = read_rows(sweep / "seed-1/metrics.csv")
-    assert len(rows) == 5
+    assert list(rows) == ["0", "1", "2", "3"]
     for step, row in rows.items():
         for name, value in row.items():
             assert seen[name, int(step)] == pytest.approx(float(value), rel=1e-6), name
@@ -183,9 +183,9 @@ def test_tensorboard_has_numbers_and_pictures(sweep: Path) -> None:
     board.Reload()
     rows = read_rows(sweep / "seed-1/metrics.csv")
     shown = {event.step: event.value for event in board.Scalars("train/mixed")}
-    expected = {int(step): float(row["train/mixed"]) for step, row in rows.items() if int(step) < 4}
+    expected = {int(step): float(row["train/mixed"]) for step, row in rows.items()}
     assert shown == pytest.approx(expected)
-    assert [event.step for event in board.Images("scene/0")] == [1, 3]
+    assert [event.step for event in board.Images("scene/streets/night/val/0")] == [1, 3]
 
 
 def test_a_resumed_run_goes_on_as_the_same(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:

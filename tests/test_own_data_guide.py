@@ -52,7 +52,7 @@ def test_every_command_of_the_guide(folder: Path, monkeypatch: pytest.MonkeyPatc
     for image in (folder / "raw/night/images").iterdir():
         with Image.open(image) as night:
             size = night.size
-        with Image.open(folder / "outputs/predictions" / f"{image.stem}.png") as prediction:
+        with Image.open(folder / "outputs/predictions/ids" / f"{image.stem}.png") as prediction:
             assert (prediction.mode, prediction.size) == ("P", size)
             assert np.asarray(prediction).max() < 5
             assert prediction.getpalette()[:3] == [128, 64, 128]
@@ -77,4 +77,6 @@ def test_without_validation_labels(folder: Path, monkeypatch: pytest.MonkeyPatch
     assert "no validation labels" in error
     predicted = ["checkpoint=blind/last.ckpt", "images=raw/night/images", "output=outputs/blind"]
     assert call(monkeypatch, folder, "predict", *predicted) == ""
-    assert "holds frame 000.png already" in call(monkeypatch, folder, "predict", *predicted)
+    assert "network was student" in call(
+        monkeypatch, folder, "predict", *predicted, "network=teacher"
+    )

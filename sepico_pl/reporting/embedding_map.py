@@ -11,7 +11,7 @@ import torch
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
-from sklearn.manifold import TSNE  # type: ignore[import-untyped]
+from sklearn.manifold import TSNE
 from torch import Tensor
 
 from sepico_pl.reporting.charts import INK, chart, to_svg

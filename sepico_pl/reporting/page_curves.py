@@ -103,18 +103,10 @@ def charts(run: Run, baseline: Run | None) -> list[Chart]:
 
 
 def curves_of(run: Run) -> dict[str, Curve]:
-    """Return a run's curves, finite values only, each step once.
-
-    The judging after the last step is logged as if it were one step later: it belongs to the last.
-    """
-    end = int(run.config["trainer"]["max_steps"])
+    """Return a run's curves, finite values only."""
     curves = {}
     for name, (steps, values) in run.curves.items():
-        points = {
-            min(step, end): value
-            for step, value in zip(steps, values, strict=True)
-            if isfinite(value)
-        }
+        points = {step: value for step, value in zip(steps, values, strict=True) if isfinite(value)}
         if points:
             curves[name] = Curve(list(points), list(points.values()))
     return curves
@@ -142,7 +134,7 @@ def draw(group: Group, lines: dict[str, Curve], end: int) -> Chart:
         for (name, curve), (colour, dash) in zip(lines.items(), styles, strict=False):
             if name == "baseline":
                 colour, dash = COLOURS[-1], "--"
-            axes.plot(*thinned(curve), color=colour, linestyle=dash, marker=marker, label=name)
+            axes.plot(*thinned(curve), color=colour, ls=dash, lw=1.2, marker=marker, label=name)
         if group.logarithmic and all(min(curve.values) > 0 for curve in lines.values()):
             axes.set_yscale("log", subs=())
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

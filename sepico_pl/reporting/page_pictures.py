@@ -139,7 +139,7 @@ def picture_of(kind: str, path: Path) -> Picture | None:
     small = image.resize(size, Image.Resampling.NEAREST if is_label else Image.Resampling.LANCZOS)
     content, form = io.BytesIO(), "png" if is_label else "jpeg"
     if is_label:
-        small.save(content, form, optimize=True)
+        small.save(content, form)
     else:
         small.convert("L" if image.mode == "L" else "RGB").save(content, form, quality=88)
     encoded = base64.b64encode(content.getvalue()).decode("ascii")

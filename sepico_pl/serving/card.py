@@ -94,7 +94,7 @@ def model_card(
             f"| {index} | {name} | {', '.join(map(str, colour))} |"
             for index, (name, colour) in enumerate(colours)
         ),
-        origin="\n".join(f"- {key}: {value}" for key, value in provenance.items()),
+        origin="\n".join(f"- {key}: {value}" for key, value in sorted(provenance.items())),
         licence=licence,
     )
     return ModelCard(content)

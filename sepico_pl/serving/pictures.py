@@ -27,7 +27,7 @@ def overlay(image: ByteArray, ids: ByteArray, classes: ClassSet) -> ByteArray:
         The picture (H, W, 3).
     """
     tinted = cv2.addWeighted(image, 1 - OPACITY, paint(ids, classes), OPACITY, 0)
-    tinted[boundaries(ids, thickness=1 + min(ids.shape) // SIDE_PER_LINE_PIXEL)] = WHITE
+    tinted[boundaries(ids, thickness=max(1, min(ids.shape) // SIDE_PER_LINE_PIXEL))] = WHITE
     return tinted.astype(np.uint8, copy=False)
 
 

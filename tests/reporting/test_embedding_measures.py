@@ -64,13 +64,13 @@ def test_equal_classes_have_the_distance_of_chance_and_no_margin() -> None:
 
 def test_the_frechet_distance_equals_one_by_hand() -> None:
     labels = torch.tensor([0, 0, 1, 1])
-    source = domain(torch.tensor([[0.0, 0], [2, 0], [9, 9], [9, 9]]), labels, classes=2)
+    source = domain(torch.tensor([[0.0, 0], [4, 0], [9, 9], [9, 9]]), labels, classes=2)
     target = domain(torch.tensor([[0.0, 3], [0, 5], [9, 9], [9, 9]]), labels, classes=2)
     found = measure(source, target)
-    # Class 0: means (1, 0) and (0, 4), deviations (1, 0) and (0, 1).
-    assert found["domain_distance"].tolist() == pytest.approx([17 + 2, 0])
-    # From the target's class 0 to the source's 1: means (0, 4), (9, 9), deviations (0, 1), (0, 0).
-    assert found["other_distance"].tolist() == pytest.approx([81 + 25 + 1, 64 + 81 + 1])
+    # Class 0: means (2, 0) and (0, 4), deviations (2, 0) and (0, 1).
+    assert found["domain_distance"].tolist() == pytest.approx([20 + 5, 0])
+    # The target's 0 to the source's 1, the target's 1 to the source's 0.
+    assert found["other_distance"].tolist() == pytest.approx([81 + 25 + 1, 49 + 81 + 4])
     assert found["mean_cosine"].tolist() == pytest.approx([0, 1])
 
 

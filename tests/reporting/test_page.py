@@ -110,12 +110,11 @@ def test_rows_of_the_confusion_matrix_add_up_to_100(tmp_path: Path) -> None:
     assert "tram does not occur 0" in text_of(write_report(tmp_path))
 
 
-def test_curves_hold_finite_values_and_each_step_once(tmp_path: Path) -> None:
+def test_curves_hold_finite_values(tmp_path: Path) -> None:
     run = Run(write_run(tmp_path))
     losses = {9: 2.0, 19: float("nan"), 29: float("inf"), 39: 1.0}
-    write_metrics(tmp_path, {"train/source": losses, "val/target/mIoU": {299: 7.0, 300: 7.0}})
-    assert curves_of(run)["train/source"] == ([10, 40], [2.0, 1.0])
-    assert curves_of(run)["val/target/mIoU"] == ([300], [7.0])
+    write_metrics(tmp_path, {"train/source": losses, "train/target": {9: float("nan")}})
+    assert curves_of(run) == {"train/source": ([10, 40], [2.0, 1.0])}
 
 
 def test_an_unknown_column_gets_a_chart_of_its_own(tmp_path: Path) -> None:
