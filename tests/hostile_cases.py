@@ -420,8 +420,8 @@ CHECKPOINTS = [
     Case("resume from a payload", [*STREETS, "resume=bad.ckpt"], ["bad.ckpt", "not opened"], lambda f: torch.save({"config": Payload(), "state_dict": {}}, f / "bad.ckpt")),
     Case("resume from a truncated file", [*STREETS, "resume=bad.ckpt"], ["bad.ckpt", "whole"], cut_checkpoint),
     Case("start from another shape", [*STREETS, "start=bad.ckpt"], ["start=bad.ckpt", "of another shape"], changed(reshape)),
-    Case("predict from no folder", ["checkpoint=good.ckpt", "images=gone", "output=out", "checked=null"], ["gone"], checkpoint, "predict"),
-    Case("predict onto a file", ["checkpoint=good.ckpt", "images=night", "output=good.ckpt", "checked=null"], ["good.ckpt"], checkpoint, "predict"),
+    Case("predict from no folder", ["checkpoint=good.ckpt", "images=gone", "output=out"], ["gone"], checkpoint, "predict"),
+    Case("predict onto a file", ["checkpoint=good.ckpt", "images=night", "output=good.ckpt"], ["good.ckpt"], checkpoint, "predict"),
     Case("import what is no checkpoint", ["checkpoint=night/0.png", "output=new.ckpt"], ["night/0.png"], module="import_official"),
 ]  # fmt: skip
 

@@ -5,8 +5,10 @@ time.
 """
 
 import os
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from sepico_pl.data.classes import CAMVID
 from sepico_pl.data.datasets import ImageFolder, SegmentationFolder
@@ -14,34 +16,48 @@ from sepico_pl.data.labels import IdLabels
 from sepico_pl.data.listing import listed_images, listed_pairs
 from sepico_pl.types import DomainPair, InputError
 
+Found = TypeVar("Found")
+
 
 def camvid(root: str) -> DomainPair:
-    """Find source_day, target_dusk and target_dusk_val below `root`.
+    """Name source_day, target_dusk and target_dusk_val below `root`.
+
+    They are looked for when they are first needed: a missing one raises InputError then.
 
     Raises:
-        InputError: for a root that is not set, or a missing folder.
+        InputError: for a root that is not set.
     """
     if not root:
         message = "dataset.root is not set; give the CamVid day-dusk folder: dataset.root=<folder>"
         raise InputError(message)
-    folder = Path(root).expanduser()
-    for part in ("source_day", "target_dusk", "target_dusk_val"):
-        if not os.path.isdir(folder / part):  # False, not an error, where permission is missing
-            message = (
-                f"dataset.root={root}: there is no readable folder "
-                f"{folder / part}; point it at the CamVid day-dusk folder"
-            )
-            raise InputError(message)
-
     code = IdLabels({c: c for c in range(len(CAMVID))})
 
     def labelled(part: str, split: str) -> SegmentationFolder:
-        return SegmentationFolder(partial(listed_pairs, folder / part, split), code, len(CAMVID))
+        find = partial(_found, root, part, listed_pairs, split)
+        return SegmentationFolder(find, code, len(CAMVID))
 
     return DomainPair(
         classes=CAMVID,
         source_train=labelled("source_day", "train"),
-        target_train=ImageFolder(partial(listed_images, folder / "target_dusk", "train")),
+        target_train=ImageFolder(partial(_found, root, "target_dusk", listed_images, "train")),
         source_val=labelled("source_day", "val"),
         target_val=labelled("target_dusk_val", "val"),
     )
+
+
+def _found(
+    root: str, part: str, find: Callable[[Path, str], list[Found]], split: str
+) -> list[Found]:
+    """Find the files of a part.
+
+    Raises:
+        InputError: if its folder is missing, or what `find` raises.
+    """
+    folder = Path(root).expanduser() / part
+    if not os.path.isdir(folder):  # False, not an error, where permission is missing
+        message = (
+            f"dataset.root={root}: there is no readable folder {folder}; "
+            "point it at the CamVid day-dusk folder"
+        )
+        raise InputError(message)
+    return find(folder, split)
