@@ -1,4 +1,4 @@
-# The front door: `make demo`, `make test`, `make check`. Each sets up what it needs, from Python and make alone.
+# The front door: `make demo`, `make test`, `make test-slow`, `make check`. Each sets up what it needs, from Python and make alone.
 
 VENV = .venv
 PYTHONS ?= python3.13 python3.12 python3.11 python3 python
@@ -9,11 +9,12 @@ PYTHON = $(VENV)/bin/python
 export WANDB_MODE ?= offline
 export NO_ALBUMENTATIONS_UPDATE ?= 1
 
-.PHONY: help venv demo test check format clean
+.PHONY: help venv demo test test-slow check format clean
 
 help:
 	@echo "make demo    train source-only and adapted networks on generated streets (DEMO_ARGS=...)"
-	@echo "make test    run the tests (PYTEST_ARGS=...)"
+	@echo "make test    run the tests but for the slow ones (PYTEST_ARGS=...)"
+	@echo "make test-slow  run those: real processes, whole trainings, large networks"
 	@echo "make check   ruff, ruff format --check, mypy --strict"
 	@echo "make format  let ruff rewrite what it can"
 	@echo "make clean   remove caches and builds; the environment ($(VENV)) and outputs/ stay"
@@ -31,7 +32,10 @@ demo: venv
 	$(PYTHON) scripts/demo.py $(DEMO_ARGS)
 
 test: venv
-	HF_HUB_OFFLINE=1 $(PYTHON) -m pytest -q $(PYTEST_ARGS)
+	HF_HUB_OFFLINE=1 $(PYTHON) -m pytest -q -m "not slow" $(PYTEST_ARGS)
+
+test-slow: venv
+	HF_HUB_OFFLINE=1 $(PYTHON) -m pytest -q -m slow $(PYTEST_ARGS)
 
 check: venv
 	$(PYTHON) -m ruff check .

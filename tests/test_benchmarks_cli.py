@@ -14,6 +14,8 @@ from sepico_pl.data.benchmarks import cityscapes, gta
 from sepico_pl.data.pair import domain_pair
 from sepico_pl.types import InputError
 
+pytestmark = pytest.mark.slow
+
 SMALL = [
     "data.source_size=[48,96]",
     "data.target_size=[48,96]",

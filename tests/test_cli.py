@@ -9,6 +9,8 @@ from command_line import SOURCE_ONLY, TINY, call, run
 
 from sepico_pl.types import InputError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -170,7 +172,6 @@ def test_evaluate_names_a_network_that_is_not_there(
     assert "batch_norm=mixed" in error
 
 
-@pytest.mark.slow
 def test_every_row_of_the_ablation_trains(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for overrides in (
         ["adapt=none", *SOURCE_ONLY],
@@ -183,7 +184,6 @@ def test_every_row_of_the_ablation_trains(monkeypatch: pytest.MonkeyPatch, tmp_p
         assert call(monkeypatch, tmp_path, "train", *overrides, "logger=none") == "", overrides
 
 
-@pytest.mark.slow
 def test_judging_more_often_leaves_training_as_it_is(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -196,7 +196,6 @@ def test_judging_more_often_leaves_training_as_it_is(
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[1])
 
 
-@pytest.mark.slow
 def test_a_multirun_trains_each_choice_in_its_own_folder(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -207,7 +206,6 @@ def test_a_multirun_trains_each_choice_in_its_own_folder(
 
 
 @pytest.mark.realdata
-@pytest.mark.slow
 def test_camvid_trains_and_is_judged(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, shared: Path, capsys: pytest.CaptureFixture
 ) -> None:

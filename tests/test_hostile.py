@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from hostile_cases import CASES, CannotBeDone, Case, faults
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_table_is_long_and_its_names_differ() -> None:
     assert len({case.name for case in CASES}) == len(CASES) >= 100

@@ -17,6 +17,8 @@ from sepico_pl.checkpoints import load
 from sepico_pl.official import official_names, read_official
 from sepico_pl.types import InputError
 
+pytestmark = pytest.mark.slow
+
 TINY_DEEPLAB = (
     "backbone=resnet18_v1c",
     "backbone.width=8",

@@ -12,6 +12,8 @@ import pytest
 from command_line import call
 from PIL import Image
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 GUIDE = (ROOT / "docs" / "own_data.md").read_text()
 

@@ -20,6 +20,8 @@ from sepico_pl.data import benchmarks
 from sepico_pl.data.geometry import fit
 from sepico_pl.data.ledger import Ledger
 
+pytestmark = pytest.mark.slow
+
 GTA = ["dataset=gta", "data.source_size=[24,48]", "data.target_size=[24,48]"]
 
 

@@ -12,6 +12,8 @@ import torch
 from command_line import call
 from soak import logged
 
+pytestmark = pytest.mark.slow
+
 DRIVER = Path(__file__).with_name("ranks_driver.py")
 # Without batch norm, which would need a GPU to be synchronised, and dropout, which each rank draws
 # for itself. In float64: AdamW turns the rounding of a gradient that should be 0 into a whole step.

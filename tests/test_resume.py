@@ -17,6 +17,8 @@ from soak import differences, logged, written
 
 from sepico_pl.loggers import wandb_logger
 
+pytestmark = pytest.mark.slow
+
 RUN = [
     *[word for word in TINY if "max_steps" not in word],
     "trainer.max_steps=12",

@@ -10,6 +10,8 @@ from compared_runs import make, rows_of
 
 from sepico_pl.reporting.comparing import compare
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("words", "told"),
@@ -110,7 +112,6 @@ def test_a_real_multirun_is_compared(multirun: Path, monkeypatch: pytest.MonkeyP
     assert len({row["class"] for row in classes}) == 9
 
 
-@pytest.mark.slow
 def test_parallel_jobs_give_what_serial_ones_do(multirun: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     folder = multirun.parent

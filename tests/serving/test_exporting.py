@@ -20,6 +20,8 @@ from sepico_pl.model.segmentor import Segmentor
 from sepico_pl.serving.programs import largest_difference, traced, write_onnx, write_torch
 from sepico_pl.types import InputError
 
+pytestmark = pytest.mark.slow
+
 onnxruntime = pytest.importorskip("onnxruntime")
 
 SHAPES = [(1, 3, 64, 128), (2, 3, 97, 131), (5, 3, 64, 64), (1, 3, 70, 333)]
@@ -215,7 +217,6 @@ def test_a_network_that_onnx_gets_wrong(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "pair", ["resnet18_v1c+deeplabv2", "mit_b0+daformer", "convnext_atto+segformer"]
 )

@@ -22,6 +22,8 @@ from sepico_pl.data.streets import STREETS_CLASSES, StreetScenes
 from sepico_pl.serving.loading import load
 from sepico_pl.serving.trying import LONGEST, Side, answer, look, sides_of, smaller, titles
 
+pytestmark = pytest.mark.slow
+
 SIZE = (48, 96)
 SMALL = ["dataset.size=[32,64]", "dataset.train_length=6", "data.crop_size=[32,32]"]
 QUIET = {"batch_norm": None, "statistics": None}
