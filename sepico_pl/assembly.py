@@ -28,6 +28,23 @@ REFUSALS = (
     RuntimeError,
     MisconfigurationException,
 )
+# Where what a configuration may name is defined; nothing there writes files or starts processes.
+OFFERED = (
+    "sepico_pl.adapt.",
+    "sepico_pl.augment.",
+    "sepico_pl.contrast.",
+    "sepico_pl.data.benchmarks.",
+    "sepico_pl.data.camvid.",
+    "sepico_pl.data.datamodule.",
+    "sepico_pl.data.own.",
+    "sepico_pl.data.pair.",
+    "sepico_pl.data.streets.",
+    "sepico_pl.loggers.",
+    "sepico_pl.model.",
+    "sepico_pl.module.",
+    "sepico_pl.optim.",
+    "pytorch_lightning.loggers.",
+)
 DATA_PATHS = (".root", "_images", "_labels", ".listed")
 
 
@@ -109,18 +126,22 @@ def check_targets(node: object) -> None:
             check_targets(value)
             if key == "_target_" and not is_offered(value):
                 message = (
-                    f"_target_: {value} is not on offer; it must be a class or function defined "
-                    "in sepico_pl, pytorch_lightning.Trainer or one of pytorch_lightning.loggers"
+                    f"_target_: {value} is not on offer; it must be a class or function of the "
+                    "parts of sepico_pl that conf/ names, pytorch_lightning.Trainer or one of "
+                    "pytorch_lightning.loggers"
                 )
+                raise InputError(message)
+            if key == "_args_":
+                message = f"_args_: {value} is not on offer; name every argument by its key"
                 raise InputError(message)
 
 
 def is_offered(target: object) -> bool:
-    """Whether a name is that of a class or function defined where it says."""
+    """Whether a name is that of a public class or function, defined where it says."""
     if target == "pytorch_lightning.Trainer":
         return True
     name = str(target)
-    if not name.startswith(("sepico_pl.", "pytorch_lightning.loggers.")):
+    if not name.startswith(OFFERED) or "._" in name:
         return False
     try:
         found = get_object(name)

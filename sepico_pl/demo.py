@@ -2,10 +2,10 @@
 
 from omegaconf import DictConfig
 
-from sepico_pl.cli import command
+from sepico_pl.cli import command, paths
 
 
-@command("demo")
+@command("demo", paths("checkpoint", "beside", "statistics"))
 def main(config: DictConfig) -> None:
     """Serve a page on this machine: an image in, classes and confidence out."""
     from sepico_pl.serving.trying import demo

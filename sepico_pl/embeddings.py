@@ -2,10 +2,10 @@
 
 from omegaconf import DictConfig
 
-from sepico_pl.cli import command
+from sepico_pl.cli import command, paths
 
 
-@command("embeddings")
+@command("embeddings", paths("checkpoint", "run", "dataset_root", "checked"))
 def main(config: DictConfig) -> None:
     """Print the measures by class; write them and a map into the run's folder."""
     from sepico_pl.reporting.embedding_space import analyse

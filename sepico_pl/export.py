@@ -2,10 +2,10 @@
 
 from omegaconf import DictConfig
 
-from sepico_pl.cli import command
+from sepico_pl.cli import command, paths
 
 
-@command("export")
+@command("export", paths("checkpoint", "output", "statistics"))
 def main(config: DictConfig) -> None:
     """Write ONNX, torch.export's and the Hugging Face form, checked against PyTorch."""
     from sepico_pl.serving.exporting import export

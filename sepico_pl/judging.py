@@ -21,10 +21,13 @@ from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.data.datasets import ImageFolder
 from sepico_pl.data.geometry import fit, to_tensor
 from sepico_pl.data.submissions import Submission, submission_format
+from sepico_pl.limits import ASKING, check_limits
 from sepico_pl.model.inference import Inference
 from sepico_pl.tables import print_scores, write_json
 from sepico_pl.task import SegmentationTask, batch_norm_policy
 from sepico_pl.types import InputError
+
+DEVICES = {"auto": None, "cpu": "cpu", "gpu": "cuda", "cuda": "cuda"}
 
 
 def evaluate(config: DictConfig) -> dict[str, dict[str, float]]:
@@ -117,6 +120,7 @@ def inference_of(plain: Config, num_classes: int) -> Inference:
     Raises:
         InputError: for class weights of other classes, or a way that cannot be.
     """
+    check_limits(plain, ASKING)
     weights = None
     if plain["class_weights_deviation"]:
         if num_classes != len(CITYSCAPES):
@@ -157,8 +161,7 @@ def scored(
     task: SegmentationTask, data: AdaptationData, images: ImageFolder, *, accelerator: str
 ) -> Iterator[tuple[Path, Tensor]]:
     """Yield each image's file and its scores (C, H, W) at the image's own size."""
-    cuda = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    device = torch.device("cuda" if cuda else "cpu")
+    device = device_of(accelerator)
     network = task.student.to(device).eval()
     with task.judge(network, data.statistics_images(device)):
         for index, path in enumerate(with_progress(images.images, len(images), "predicting")):
@@ -166,6 +169,23 @@ def scored(
             resized = to_tensor(fit(image, None, data.target_size)[0])[None].to(device)
             scores = task.inference(network, resized, image.shape[:2])[0]
             yield path, scores
+
+
+def device_of(accelerator: str) -> torch.device:
+    """Return the device that `accelerator` names; "auto" is the GPU where there is one.
+
+    Raises:
+        InputError: for an unknown one, or a GPU where there is none.
+    """
+    if accelerator not in DEVICES:
+        message = f"accelerator={accelerator} is unknown; choose auto, cpu or gpu"
+        raise InputError(message)
+    has_gpu = torch.cuda.is_available()
+    device = DEVICES[accelerator] or ("cuda" if has_gpu else "cpu")
+    if device == "cuda" and not has_gpu:
+        message = f"accelerator={accelerator}: there is no GPU here; choose auto or cpu"
+        raise InputError(message)
+    return torch.device(device)
 
 
 def judge(

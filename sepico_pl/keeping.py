@@ -62,7 +62,7 @@ def share(path: Path, other: Path) -> None:
 
 
 def set_aside(folder: Path, resumed: Path, step: int) -> None:
-    """Move the later checkpoints of a run that goes on from an earlier one.
+    """Move the later checkpoints, and the final scores, of a run that goes on from an earlier one.
 
     They would pass for its newest, and the ones it writes for old.
 
@@ -71,10 +71,12 @@ def set_aside(folder: Path, resumed: Path, step: int) -> None:
         resumed: the checkpoint that is resumed; it stays.
         step: steps that it has made.
     """
-    later = [folder / "last.ckpt", *(folder / "checkpoints").glob("step_*.ckpt")]
+    later = [folder / name for name in ("last.ckpt", "scores.json", "confusion.json")]
+    for path in (folder / "checkpoints").glob("step_*.ckpt"):
+        if int(path.stem.removeprefix("step_")) > step:
+            later.append(path)
     for path in later:
-        is_later = path.stem == "last" or int(path.stem.removeprefix("step_")) > step
-        if is_later and path.is_file() and not path.samefile(resumed):
+        if path.is_file() and not path.samefile(resumed):
             aside = folder / "checkpoints" / "set_aside" / path.name
             aside.parent.mkdir(parents=True, exist_ok=True)
             path.replace(aside)

@@ -89,6 +89,54 @@ class Choice(NamedTuple):
         return " or ".join(self.names)
 
 
+class Several(NamedTuple):
+    """A list of numbers, one or more."""
+
+    each: Limits
+
+    def hold(self, value: object) -> bool:
+        """Whether a value is such a list."""
+        return isinstance(value, list) and len(value) > 0 and all(map(self.each.hold, value))
+
+    def __str__(self) -> str:
+        """Say what each may be."""
+        return f"a list, each {self.each}"
+
+
+class Kind(NamedTuple):
+    """A value of one type.
+
+    Attributes:
+        type: of the value.
+        name: what people call it.
+    """
+
+    type: type
+    name: str
+
+    def hold(self, value: object) -> bool:
+        """Whether a value is of the type."""
+        return isinstance(value, self.type)
+
+    def __str__(self) -> str:
+        """Return what people call it."""
+        return self.name
+
+
+class OrNull(NamedTuple):
+    """What a rule says, or null."""
+
+    rule: Rule
+
+    def hold(self, value: object) -> bool:
+        """Whether a value is null or as the rule says."""
+        return value is None or self.rule.hold(value)
+
+    def __str__(self) -> str:
+        """Say what the rule says."""
+        return f"{self.rule} or null"
+
+
 RANGE = "smallest, largest"
 NATURAL = Limits(low=1, whole=True)
 COUNT = Limits(low=0, whole=True)
@@ -97,13 +145,25 @@ POSITIVE = Limits(low=0, above=True)
 SIZE = Pair(NATURAL, "height, width")
 NORM = Choice(("batch", "group"))
 NOT_NEGATIVE = Limits(low=0)
+FLAG = Kind(bool, "true or false")
+PATH = Kind(str, "a path")
+NETWORK = Choice(("student", "teacher"))
+
+ASKING: dict[str, Rule] = {
+    "scales": Several(POSITIVE),
+    "flip": FLAG,
+    "window": OrNull(SIZE),
+    "stride": OrNull(SIZE),
+    "class_weights_deviation": NOT_NEGATIVE,
+}
+"""How a network is asked: the keys of conf/protocol.yaml."""
 
 RULES: dict[str, Rule] = {
     "norm": NORM,
     "seed": Limits(low=0, high=2**32 - 1, whole=True),
     "keep.every": NATURAL,
     "keep.last": NATURAL,
-    "pictures": COUNT,
+    "pictures": Limits(low=0, high=9, whole=True),
     "strong.jitter_probability": SHARE,
     "strong.jitter_strength": Limits(low=0, high=0.5),
     "strong.blur_probability": SHARE,
@@ -158,13 +218,17 @@ RULES: dict[str, Rule] = {
 }
 
 
-def check_limits(plain: Mapping[str, object]) -> None:
+def check_limits(plain: Mapping[str, object], rules: Mapping[str, Rule] = RULES) -> None:
     """Refuse numbers, pairs and names that no part could work with.
+
+    Args:
+        plain: the configuration.
+        rules: what its values may be, by dotted key; those of `train` unless others are given.
 
     Raises:
         InputError: naming the first key, its value and what it may be.
     """
-    for key, rule in RULES.items():
+    for key, rule in rules.items():
         for value in _values(plain, key):
             if not rule.hold(value):
                 _refuse(key, value, str(rule))

@@ -120,12 +120,7 @@ class SePiCo(SourceOnly):
         teacher_decay: limit of the teacher's moving average, in [0, 1).
         confidence_threshold: least probability of a trusted pseudo-label, in [0, 1].
         contrast_start: step from which the contrast counts, once the statistics have settled.
-
-    Attributes:
-        preview: of the last training step; None before the first.
     """
-
-    preview: Preview | None = None
 
     def __init__(
         self,

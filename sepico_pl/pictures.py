@@ -3,11 +3,12 @@
 Arrays: image (H, W, 3) uint8 RGB, ids (H, W) uint8 with 255 ignored, confidence (H, W) uint8.
 """
 
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytorch_lightning as pl
@@ -26,6 +27,7 @@ from sepico_pl.tables import write_json
 from sepico_pl.task import SegmentationTask
 from sepico_pl.types import IMAGENET_MEAN, IMAGENET_STD, ByteArray, ClassSet, Preview
 
+PANEL = "panel.json"
 Pictures = dict[str, list[Picture]]
 """By kind: "scene" (the fixed panel), "target" and "mixed" (of the last training step)."""
 
@@ -43,14 +45,18 @@ class PicturePanel(Callback):
         self.folder, self.count = folder, count
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Choose the scenes; forget what a resumed run will draw anew."""
+        """Choose the scenes; forget what a resumed run draws anew, or drew of other scenes."""
         data = cast(AdaptationData, trainer.datamodule)  # type: ignore[attr-defined]
         self.classes = data.pair.classes
         self.scenes = chosen_scenes(data, self.count)
         if trainer.is_global_zero:
+            if self._panel().get("scenes", self._entries()) != self._entries():
+                shutil.rmtree(self.folder)
             for drawn in self._drawn():
                 if _step_of(drawn) > trainer.global_step:
                     shutil.rmtree(drawn)
+            if self._panel():
+                self._write_panel()
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw, while the student has the statistics that it is judged with.
@@ -61,9 +67,9 @@ class PicturePanel(Callback):
             return
         task = cast(SegmentationTask, pl_module)
         pictures: Pictures = {"scene": seen(task, self.scenes)}
-        preview: Preview | None = getattr(task, "preview", None)
-        if preview is not None:
-            pictures |= learnt_from(preview, self.count)
+        if task.preview is not None:
+            pictures |= learnt_from(task.preview, self.count)
+            task.preview = None
         if trainer.is_global_zero:
             self.write(pictures, trainer.global_step)
             show_pictures(trainer.loggers, pictures, self.classes, trainer.global_step - 1)
@@ -72,7 +78,7 @@ class PicturePanel(Callback):
         """Write the pictures of a step, and `panel.json` anew."""
         folder = self.folder / f"step_{step:08}"
         folder.mkdir(parents=True, exist_ok=True)
-        scenes = [self._write_scene(*item) for item in enumerate(self.scenes)]
+        self._write_scenes()
         for kind, shown in pictures.items():
             for index, picture in enumerate(shown):
                 if kind != "scene":
@@ -81,23 +87,44 @@ class PicturePanel(Callback):
                 _save_labels(
                     replace(picture, labels=changing), folder / f"{kind}_{index}", self.classes
                 )
+        self._write_panel()
+
+    def _write_scenes(self) -> None:
+        """Write what does not change with the steps."""
+        for index, scene in enumerate(self.scenes):
+            name = self.folder / f"scene_{index}.jpg"
+            if not name.exists():
+                _save_photograph(scene.image, name)
+                _save_labels(scene, self.folder / f"scene_{index}", self.classes)
+
+    def _write_panel(self) -> None:
+        steps = [_step_of(drawn) for drawn in self._drawn()]
+        last = self.folder / f"step_{max(steps, default=0):08}"
         content = {
             "classes": self.classes.names,
             "palette": self.classes.palette,
-            "scenes": scenes,
-            "steps": [_step_of(drawn) for drawn in self._drawn()],
-            "mixed": len(pictures.get("mixed", [])),
+            "scenes": self._entries(),
+            "steps": steps,
+            "mixed": len(list(last.glob("mixed_*.jpg"))),
         }
-        write_json(self.folder / "panel.json", content)
+        write_json(self.folder / PANEL, content)
 
-    def _write_scene(self, index: int, scene: Picture) -> dict[str, str | None]:
-        """Write what does not change with the steps; return the scene's entry."""
-        name = f"scene_{index}.jpg"
-        if not (self.folder / name).exists():
-            _save_photograph(scene.image, self.folder / name)
-            _save_labels(scene, self.folder / f"scene_{index}", self.classes)
-        truth = f"scene_{index}_truth.png" if "truth" in scene.labels else None
-        return {"name": scene.name, "image": name, "truth": truth}
+    def _entries(self) -> list[dict[str, str | None]]:
+        """Return what the panel says of each scene."""
+        return [
+            {
+                "name": scene.name,
+                "image": f"scene_{index}.jpg",
+                "truth": f"scene_{index}_truth.png" if "truth" in scene.labels else None,
+            }
+            for index, scene in enumerate(self.scenes)
+        ]
+
+    def _panel(self) -> dict[str, Any]:
+        """Return what an earlier session of the run wrote; nothing if there is none."""
+        path = self.folder / PANEL
+        panel: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        return panel
 
     def _drawn(self) -> list[Path]:
         return sorted(self.folder.glob("step_*"))

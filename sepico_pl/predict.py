@@ -7,10 +7,10 @@ import sys
 
 from omegaconf import DictConfig
 
-from sepico_pl.cli import command
+from sepico_pl.cli import command, paths
 
 
-@command("predict")
+@command("predict", paths("checkpoint", "images", "output", "statistics"))
 def main(config: DictConfig) -> None:
     """Write class ids, overlay and confidence of each image; exit with 1 if files are broken."""
     from sepico_pl.serving.predicting import predict

@@ -58,7 +58,8 @@ def write_record(
     """
     now = {
         "time": datetime.now(tz=UTC).isoformat(timespec="seconds"),
-        "command": sys.orig_argv,
+        # What makes this run again, also where a launcher's process made it as part of a multirun.
+        "command": [sys.executable, "-m", "sepico_pl.train", *overrides, *options],
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,
@@ -73,6 +74,7 @@ def write_record(
     if resumed is not None and path.is_file():
         record = json.loads(path.read_text(encoding="utf-8"))
         record["resumed"].append({"checkpoint": str(resumed), **now})
+        record.setdefault("config", dict(config))  # earlier versions kept none
     else:
         record = {
             "overrides": [word for word in overrides if not word.startswith("resume=")],

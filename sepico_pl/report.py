@@ -2,10 +2,10 @@
 
 from omegaconf import DictConfig
 
-from sepico_pl.cli import command
+from sepico_pl.cli import command, paths
 
 
-@command("report")
+@command("report", paths("run", "baseline", "output"))
 def main(config: DictConfig) -> None:
     """Write one HTML page that opens without network."""
     from sepico_pl.reporting.page import report

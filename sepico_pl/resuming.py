@@ -87,13 +87,18 @@ def refuse_taken(folder: str | None) -> None:
     Raises:
         SystemExit: with one line.
     """
-    taken = [] if folder is None else [name for name in TRACES if (Path(folder) / name).exists()]
+    taken = [] if folder is None else traces(Path(folder))
     if taken:
         message = (
             f"error: hydra.run.dir={folder} holds a run already ({taken[0]}); continue it by "
             "resume=last, or choose another folder"
         )
         raise SystemExit(message)
+
+
+def traces(folder: Path) -> list[str]:
+    """Return the names of what a run has written into a folder."""
+    return [name for name in TRACES if (folder / name).exists()]
 
 
 def find(wanted: str, folder: str | None) -> Path | None:

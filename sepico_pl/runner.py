@@ -34,7 +34,7 @@ from sepico_pl.processes import (
 )
 from sepico_pl.record import Record, write_record
 from sepico_pl.reporting.page import write_report
-from sepico_pl.resuming import FIRST_RANK, newest_checkpoint
+from sepico_pl.resuming import FIRST_RANK, newest_checkpoint, traces
 from sepico_pl.tables import print_scores, write_json
 from sepico_pl.task import SegmentationTask
 from sepico_pl.training import build_trainer
@@ -60,6 +60,7 @@ def train(config: DictConfig) -> dict[str, float]:
     ledger = ledger_of(plain)
     data.check_training(ledger)
     data.check_judging(ledger)
+    refuse_shared_folder(plain["resume"], folder)
     resumed = chosen_checkpoint(plain["resume"], folder)
     task, step = prepared_task(plain, data, resumed)
     be_quiet()
@@ -71,9 +72,17 @@ def train(config: DictConfig) -> dict[str, float]:
         fit(trainer, task, data, resumed)
         scores = final_scores(trainer, task, data, plain["name"], folder)
     if trainer.is_global_zero:
-        print(f"report: {write_report(folder)}")
+        report_on(folder)
     print(f"run folder: {folder}")
     return scores
+
+
+def report_on(folder: Path) -> None:
+    """Write the report; one that cannot be written does not undo the run."""
+    try:
+        print(f"report: {write_report(folder)}")
+    except InputError as error:
+        print(f"no report: {error}")
 
 
 def fit(
@@ -111,6 +120,20 @@ def final_scores(
         counts = task.confusion["target"].tolist()
         write_json(folder / "confusion.json", {"classes": task.class_names, "target": counts})
     return scores
+
+
+def refuse_shared_folder(resume: str | None, folder: Path) -> None:
+    """Refuse to begin a run where another job of a multirun has written.
+
+    Raises:
+        InputError: naming the folder.
+    """
+    if resume is None and is_first_rank() and traces(folder):
+        message = (
+            f"{folder} holds a run already ({traces(folder)[0]}): continue it by resume=auto, or "
+            "give each job a folder of its own: hydra.sweep.subdir='${hydra.job.num}'"
+        )
+        raise InputError(message)
 
 
 def chosen_checkpoint(resume: str | None, folder: Path) -> Path | None:

@@ -3,6 +3,7 @@
 Shapes: B batch, C classes, H, W image size.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -29,6 +30,7 @@ from sepico_pl.types import (
     ClassSet,
     EvaluationBatch,
     InputError,
+    Preview,
 )
 
 BatchNormPolicy = Literal["running", "target"]
@@ -89,7 +91,10 @@ class SegmentationTask(pl.LightningModule, ABC):
 
     Attributes:
         confusion: pixels of the last judging by domain, (C, C), rows the truth.
+        preview: of the last training step, where the method learns from the target.
     """
+
+    preview: Preview | None = None
 
     def __init__(
         self,
@@ -153,15 +158,17 @@ class SegmentationTask(pl.LightningModule, ABC):
         return bool((self.global_step + 1) % every == 0)
 
     def note(self, name: str, value: Tensor | None) -> None:
-        """Log a scalar of this step alone; nothing for None.
+        """Log a scalar of this step alone; nothing for None, and nothing that is no number.
 
-        `self.log` would repeat the last value in the steps that have none.
+        `self.log` would repeat the last value in the steps that have none. A gradient is infinite
+        where `16-mixed` skips a step.
         """
         if value is not None:
             self._notes[name] = value
 
     def _log_notes(self) -> None:
-        notes = {name: float(value) for name, value in self._notes.items()}
+        values = {name: float(value) for name, value in self._notes.items()}
+        notes = {name: value for name, value in values.items() if math.isfinite(value)}
         self._notes.clear()
         for logger in self.loggers if notes else ():
             logger.log_metrics(notes, self.global_step - 1)

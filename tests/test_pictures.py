@@ -84,3 +84,32 @@ def test_ids_are_painted_in_the_classes_colours(tmp_path: Path) -> None:
         assert np.array_equal(np.asarray(image.convert("RGB")), paint(ids, CITYSCAPES))
     assert names_by_id(CITYSCAPES)[255] == "ignore"
     assert names_by_id(CITYSCAPES)[18] == "bicycle"
+
+
+def test_other_scenes_are_not_mixed_with_earlier_ones(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Another count chooses other scenes, and a resumed run may have another count."""
+    words = [*TINY, "trainer.val_check_interval=2", "keep.every=2", "dataset.val_length=4"]
+    assert call(monkeypatch, tmp_path, "train", *words, "pictures=2", "hydra.run.dir=run") == ""
+    folder = tmp_path / "run/pictures"
+    before = [scene["name"] for scene in json.loads((folder / "panel.json").read_text())["scenes"]]
+    resumed = ["resume=run/checkpoints/step_00000002.ckpt", "pictures=4"]
+    assert call(monkeypatch, tmp_path, "train", *resumed, "trainer.val_check_interval=2") == ""
+    assert before == ["streets/night/val/0", "streets/night/val/2"]
+    assert not folder.exists()  # nothing is judged between step 2 and the end at 3
+
+
+def test_a_resumed_run_forgets_what_it_draws_anew(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    words = [*TINY, JUDGED, "keep.every=1", "hydra.run.dir=run"]
+    assert call(monkeypatch, tmp_path, "train", *words) == ""
+    panel = tmp_path / "run/pictures/panel.json"
+    whole = panel.read_bytes()
+    assert call(monkeypatch, tmp_path, "train", "resume=run/checkpoints/step_00000002.ckpt") == ""
+    assert json.loads(whole)["steps"] == [1, 2, 3]
+    assert panel.read_bytes() == whole
+    scores = json.loads((tmp_path / "run/scores.json").read_text())
+    aside = tmp_path / "run/checkpoints/set_aside/scores.json"
+    assert json.loads(aside.read_text()) == scores

@@ -249,7 +249,25 @@ def test_an_earlier_checkpoint_sets_later_ones_aside(
     resumed = ["resume=run/checkpoints/step_00000003.ckpt", "keep.last=1", "keep.every=2"]
     assert call(monkeypatch, tmp_path, "train", *resumed) == ""
     aside = sorted(path.name for path in (folder / "set_aside").iterdir())
-    assert aside == ["last.ckpt", "step_00000006.ckpt", "step_00000009.ckpt"]
+    checkpoints = ["last.ckpt", "step_00000006.ckpt", "step_00000009.ckpt"]
+    assert aside == sorted([*checkpoints, "confusion.json", "scores.json"])
     assert [path.name for path in folder.glob("step_*.ckpt")] == ["step_00000010.ckpt"]
     after = torch.load(tmp_path / "run/last.ckpt", weights_only=True)
     assert differences(before, after, "") == []
+
+
+def test_jobs_of_a_multirun_do_not_share_a_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    words = [
+        "-m",
+        "seed=1,2",
+        *TINY,
+        "logger=none",
+        "hydra.sweep.dir=all",
+        "hydra.sweep.subdir=one",
+    ]
+    error = call(monkeypatch, tmp_path, "train", *words)
+    assert "all/one holds a run already (run.json)" in error
+    assert "hydra.sweep.subdir" in error
+    assert json.loads((tmp_path / "all/one/run.json").read_text())["seed"] == 1

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+from command_line import CONF
+from hydra import compose, initialize_config_dir
 
 from sepico_pl.resuming import launched_as, newest_checkpoint, value_of, whole_command
 
@@ -75,3 +77,11 @@ def test_values_are_found_as_hydra_reads_them() -> None:
     assert value_of(["+resume='a b.ckpt'"], "resume") == "a b.ckpt"
     assert value_of(["resume=a", "resume=b"], "resume") == "b"
     assert value_of(["resume=", "x=1"], "resume") is None
+
+
+def test_what_does_not_shape_a_run_does_not_name_its_folder() -> None:
+    """So that resume=auto finds the folders of a multirun that was begun without it."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        words = ["seed=3", "logger=wandb", "resume=auto", "pictures=0", "contrast=bank"]
+        config = compose("config", words, return_hydra_config=True)
+    assert config.hydra.job.override_dirname == "contrast-bank_seed-3"

@@ -40,10 +40,10 @@ MAY_IMPORT = {
     "pictures": FOUNDATION | ROOMS | MODULES | {"boards", "tables"},
     "reporting": FOUNDATION
     | ROOMS
-    | {"task", "loggers", "tables", "resuming", "assembly", "checkpoints", "judging"},
+    | {"task", "loggers", "tables", "limits", "resuming", "assembly", "checkpoints", "judging"},
     "serving": FOUNDATION
     | ROOMS
-    | {"task", "tables", "assembly", "checkpoints", "judging", "keeping"},
+    | {"task", "tables", "limits", "assembly", "checkpoints", "judging", "keeping"},
     "runner": FOUNDATION
     | ROOMS
     | MODULES

@@ -63,10 +63,13 @@ class Inference:
         """
         if self.single_view:
             return resize(self._logits(network, image), size)
-        views = [resize(logits, size).softmax(dim=1) for logits in self._views(network, image)]
-        scores = torch.stack(views).mean(dim=0)
+        views = self._views(network, image)
+        scores = resize(next(views), size).softmax(dim=1)
+        for logits in views:
+            scores += resize(logits, size).softmax(dim=1)
+        scores /= len(self.scales) * (1 + self.flip)
         if self.class_weights is not None:
-            scores = scores * self.class_weights.to(scores)[:, None, None]
+            scores *= self.class_weights.to(scores)[:, None, None]
         return scores
 
     @property

@@ -10,7 +10,8 @@ from sepico_pl.assembly import Config, ledger_of, plain_config
 from sepico_pl.checkpoints import evaluated_network, load
 from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.data.streams import EvaluationSet
-from sepico_pl.judging import batch_norm_name
+from sepico_pl.judging import batch_norm_name, device_of
+from sepico_pl.limits import COUNT, NATURAL, NETWORK, PATH, OrNull, Rule, check_limits
 from sepico_pl.reporting.embedding_map import map_pixels
 from sepico_pl.reporting.embedding_measures import Domain, measure
 from sepico_pl.reporting.embedding_output import print_summary, summarise, write
@@ -19,6 +20,17 @@ from sepico_pl.task import SegmentationTask, batch_norm_policy
 from sepico_pl.types import InputError
 
 DOMAINS = ("source", "target")
+RULES: dict[str, Rule] = {
+    "checkpoint": PATH,
+    "run": OrNull(PATH),
+    "dataset_root": OrNull(PATH),
+    "checked": OrNull(PATH),
+    "network": NETWORK,
+    "images": NATURAL,
+    "pixels_per_class": NATURAL,
+    "map_pixels": NATURAL,
+    "seed": COUNT,
+}
 
 
 def analyse(config: DictConfig) -> dict[str, Any]:
@@ -30,13 +42,14 @@ def analyse(config: DictConfig) -> dict[str, Any]:
         What `summary.json` holds.
 
     Raises:
-        InputError: for a number out of range, a target without validation labels, or a checkpoint
-            that cannot be used.
+        InputError: for a value that cannot be, an accelerator that is not there, a target without
+            validation labels, or a checkpoint that cannot be used.
     """
     plain = plain_config(config)
-    check_numbers(plain)
+    check_limits(plain, RULES)
+    device = device_of(plain["accelerator"])
     data, task, embedder = prepared(plain)
-    source, target = embedded(embedder, task, data, plain)
+    source, target = embedded(embedder, task, data, plain, device)
     classes = data.pair.classes
     summary = summarise(measure(source, target), classes.names, origin(embedder, task, data, plain))
     points = map_pixels(source, target, plain["map_pixels"], plain["seed"])
@@ -47,18 +60,6 @@ def analyse(config: DictConfig) -> dict[str, Any]:
     return summary
 
 
-def check_numbers(plain: Config) -> None:
-    """Refuse counts below 1 and seeds below 0.
-
-    Raises:
-        InputError: naming the key.
-    """
-    for key, least in (("images", 1), ("pixels_per_class", 1), ("map_pixels", 1), ("seed", 0)):
-        if not isinstance(plain[key], int) or plain[key] < least:
-            message = f"{key}={plain[key]} must be an integer of at least {least}"
-            raise InputError(message)
-
-
 def prepared(plain: Config) -> tuple[AdaptationData, SegmentationTask, Embedder]:
     """Load a checkpoint, its data with labels of both domains, and the network to embed with.
 
@@ -67,7 +68,7 @@ def prepared(plain: Config) -> tuple[AdaptationData, SegmentationTask, Embedder]
     Raises:
         InputError: if something cannot be used.
     """
-    path = Path(plain["checkpoint"])
+    path = Path(plain["checkpoint"]).expanduser()
     data, task = load(path, plain["dataset_root"])
     task.batch_norm = batch_norm_policy(plain["batch_norm"] or task.batch_norm, key="batch_norm")
     embedder = Embedder(evaluated_network(task, plain["network"]), plain["features"])
@@ -83,11 +84,13 @@ def prepared(plain: Config) -> tuple[AdaptationData, SegmentationTask, Embedder]
 
 
 def embedded(
-    embedder: Embedder, task: SegmentationTask, data: AdaptationData, plain: Config
+    embedder: Embedder,
+    task: SegmentationTask,
+    data: AdaptationData,
+    plain: Config,
+    device: torch.device,
 ) -> list[Domain]:
     """Embed source and target by the batch-norm policy of the task."""
-    cuda = plain["accelerator"] in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    device = torch.device("cuda" if cuda else "cpu")
     embedder.to(device).eval()
     boxes = (data.source_size, data.target_size)
     with task.judge(embedder, data.statistics_images(device)):
@@ -129,5 +132,5 @@ def folder_of(plain: Config) -> Path:
     """Return the run folder: the one that is named, else that of the checkpoint."""
     if plain["run"] is not None:
         return Path(plain["run"]).expanduser()
-    folder = Path(plain["checkpoint"]).parent
+    folder = Path(plain["checkpoint"]).expanduser().parent
     return folder.parent if folder.name == "checkpoints" else folder

@@ -12,6 +12,11 @@ NON_COMMERCIAL = (
     "**Non-commercial.** The Mix Transformer (`mit_b*`) is under NVIDIA's non-commercial licence: "
     "its implementation, and weights that were trained from SegFormer's."
 )
+MIX_TRANSFORMER = {
+    "license": "other",
+    "license_name": "nvidia-source-code-license",
+    "license_link": "https://github.com/NVlabs/SegFormer/blob/master/LICENSE",
+}
 META = "DINOv3's weights, and what is trained from them, are under Meta's DINOv3 licence."
 OTHERS = "The encoder's pretrained weights, if the training began with them, keep their licence."
 
@@ -72,32 +77,46 @@ def model_card(
         input_size: height and width.
         provenance: what the weights come from.
     """
-    known = copy.deepcopy(metadata)
     name = str(backbone.get("name", backbone.get("variant", backbone.get("depth", ""))))
     kind = _kind(backbone)
-    licence = OTHERS
-    if kind == "MixTransformer" or name.startswith("mit_"):
-        licence = NON_COMMERCIAL
-        known.license, known.license_name = "other", "nvidia-source-code-license"
-        known.license_link = "https://github.com/NVlabs/SegFormer/blob/master/LICENSE"
-    elif "dinov3" in name:
-        licence = META
-        known.license, known.license_name = "other", "dinov3-license"
-    colours = zip(classes.names, classes.palette, strict=True)
+    special, licence = _licence(kind, name)
+    known = copy.deepcopy(metadata)
+    for key, value in special.items():
+        setattr(known, key, value)
     content = TEXT.format(
         metadata=known.to_yaml(),
         encoder=f"{kind} {name}".strip(),
         head=_kind(decode),
         height=input_size[0],
         width=input_size[1],
-        rows="\n".join(
-            f"| {index} | {name} | {', '.join(map(str, colour))} |"
-            for index, (name, colour) in enumerate(colours)
-        ),
+        rows=_rows(classes),
         origin="\n".join(f"- {key}: {value}" for key, value in sorted(provenance.items())),
         licence=licence,
     )
     return ModelCard(content)
+
+
+def _licence(kind: str, name: str) -> tuple[dict[str, str], str]:
+    """Return what the hub is told of an encoder's licence, and what people are.
+
+    Args:
+        kind: the encoder's class.
+        name: its name or variant.
+    """
+    if kind == "MixTransformer" or name.startswith("mit_"):
+        return MIX_TRANSFORMER, NON_COMMERCIAL
+    if "dinov3" in name:
+        return {"license": "other", "license_name": "dinov3-license"}, META
+    return {}, OTHERS
+
+
+def _rows(classes: ClassSet) -> str:
+    """Return a row of the table of classes for each."""
+    colours = zip(classes.names, classes.palette, strict=True)
+    return "\n".join(
+        f"| {index} | {name} | {', '.join(map(str, colour))} |"
+        for index, (name, colour) in enumerate(colours)
+    )
 
 
 def _kind(part: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from sepico_pl.assembly import plain_config
 from sepico_pl.checkpoints import refuse_to_overwrite
+from sepico_pl.limits import NETWORK, PATH, OrNull, Rule, check_limits
 from sepico_pl.serving.loading import load
 from sepico_pl.serving.model import SegmentationModel
 from sepico_pl.serving.programs import traced, write_onnx, write_torch
@@ -17,6 +18,12 @@ from sepico_pl.types import InputError
 PROGRAMS = {"onnx": write_onnx, "torch": write_torch}
 FILES = {"onnx": "model.onnx", "torch": "model.pt2"}
 FORMATS = (*PROGRAMS, "safetensors")
+RULES: dict[str, Rule] = {
+    "checkpoint": PATH,
+    "output": PATH,
+    "network": NETWORK,
+    "statistics": OrNull(PATH),
+}
 NEEDED = {"onnx": ("onnx", "onnxscript", "onnxruntime")}
 
 
@@ -25,11 +32,17 @@ def export(config: DictConfig) -> Path:
 
     Returns:
         The folder.
+
+    Raises:
+        InputError: for a value that cannot be, or a network that cannot be exported.
     """
     plain = plain_config(config)
+    check_limits(plain, RULES)
+    given = plain["formats"]
+    formats = given if isinstance(given, list) else [str(given)]
     output = Path(plain["output"]).expanduser().absolute()
     refuse_to_overwrite(output)
-    check_formats(plain["formats"])
+    check_formats(formats)
     model = load(
         plain["checkpoint"],
         network=plain["network"],
@@ -40,7 +53,7 @@ def export(config: DictConfig) -> Path:
     output.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=output.parent, prefix=".export_") as unfinished:
         folder = Path(unfinished) / output.name
-        write_formats(model, plain["formats"], folder)
+        write_formats(model, formats, folder)
         folder.replace(output)
     origin = model.provenance
     print(

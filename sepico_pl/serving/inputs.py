@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sepico_pl.data.files import IMAGE_SUFFIXES
+from sepico_pl.serving.results import SUFFIXES
 from sepico_pl.types import InputError
 
 VIDEO_SUFFIXES = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"}
@@ -30,7 +31,7 @@ def find_photographs(images: str, output: Path) -> list[Photograph]:
 
     Args:
         images: a file, a folder (with all folders below it), or a pattern with `*`, `?` or `**`.
-        output: folder of results; what lies in it is no input.
+        output: folder of results; what lies in its `ids/`, `overlay/` and so on is no input.
 
     Raises:
         InputError: if there is none, or it is a video.
@@ -68,13 +69,13 @@ def _files(images: str, output: Path) -> tuple[Path, list[Path]]:
 
 def _images_among(paths: Iterable[Path], root: Path, output: Path) -> list[Path]:
     """Keep image files that are neither hidden nor results, sorted."""
-    results = output.resolve()
+    results = {(output / kind).resolve() for kind in SUFFIXES}
     return sorted(
         path
         for path in paths
         if path.suffix.lower() in IMAGE_SUFFIXES
         and not any(part.startswith(".") for part in path.relative_to(root).parts)
-        and results not in path.resolve().parents
+        and results.isdisjoint(path.resolve().parents)
         and path.is_file()
     )
 

@@ -8,15 +8,15 @@ from torch import nn
 
 from sepico_pl import __version__
 from sepico_pl.adapt.batch_norm import target_statistics
-from sepico_pl.assembly import build_data, without_downloads
+from sepico_pl.assembly import REFUSALS, Config, build_data, without_downloads
 from sepico_pl.checkpoints import read_checkpoint
 from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.data.datasets import ImageFolder
 from sepico_pl.data.listing import images_by_stem
 from sepico_pl.model.weights import Tensors, read_file, take_over
-from sepico_pl.serving.files import fingerprint
+from sepico_pl.serving.files import content_digest
 from sepico_pl.serving.model import SegmentationModel
-from sepico_pl.task import batch_norm_policy
+from sepico_pl.task import BatchNormPolicy, batch_norm_policy
 from sepico_pl.types import IMAGENET_MEAN, IMAGENET_STD, InputError
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -72,7 +72,7 @@ def _of_folder(folder: Path, network: str) -> SegmentationModel:
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         model = SegmentationModel(**config)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, *REFUSALS) as error:
         if isinstance(error, InputError):
             raise
         message = (
@@ -95,31 +95,19 @@ def _of_checkpoint(
     statistics: str | Path | None,
     device: torch.device,
 ) -> SegmentationModel:
+    """Load a network of a checkpoint, and fix its batch-norm statistics; see `load`."""
     checkpoint = read_checkpoint(path)
-    plain = without_downloads(checkpoint["config"])
-    own = plain["adapt"]["batch_norm"] if statistics is None else "target"
-    policy = batch_norm_policy(batch_norm or own, key="batch_norm")
-    if policy == "running" and statistics is not None:
-        message = f"statistics={statistics}: batch_norm=running does not use them; leave one out"
-        raise InputError(message)
-    data = build_data(plain)
-    model = SegmentationModel(
-        backbone=plain["backbone"],
-        decode=plain["head"]["decode"],
-        class_names=list(data.pair.classes.names),
-        palette=[list(colour) for colour in data.pair.classes.palette],
-        input_size=list(data.target_size),
-        mean=list(IMAGENET_MEAN),
-        std=list(IMAGENET_STD),
-        provenance={
-            "checkpoint": path.name,
-            "sha256": fingerprint(path),
-            "steps": str(checkpoint.get("global_step", "unknown")),
-            "network": network,
-            "batch_norm": policy,
-            "sepico_pl": __version__,
-        },
-    )
+    policy = _policy_of(checkpoint["config"], batch_norm, statistics)
+    data = build_data(checkpoint["config"])
+    provenance = {
+        "checkpoint": path.name,
+        "sha256": content_digest(path),
+        "steps": str(checkpoint.get("global_step", "unknown")),
+        "network": network,
+        "batch_norm": policy,
+        "sepico_pl": __version__,
+    }
+    model = _built(checkpoint["config"], data, provenance)
     tensors = tensors_of(checkpoint["state_dict"], network)
     take_over(model.network, tensors, f"checkpoint={path}")
     model.to(device)
@@ -128,6 +116,37 @@ def _of_checkpoint(
             data.images_for_statistics = _images_in(Path(statistics).expanduser())
         fix_statistics(model.network, data, f"checkpoint={path}")
     return model
+
+
+def _policy_of(
+    plain: Config, batch_norm: str | None, statistics: str | Path | None
+) -> BatchNormPolicy:
+    """Return the batch-norm policy: the one that is asked for, else that of the training.
+
+    Raises:
+        InputError: for an unknown one, or statistics that it does not use.
+    """
+    own = plain["adapt"]["batch_norm"] if statistics is None else "target"
+    policy = batch_norm_policy(batch_norm or own, key="batch_norm")
+    if policy == "running" and statistics is not None:
+        message = f"statistics={statistics}: batch_norm=running does not use them; leave one out"
+        raise InputError(message)
+    return policy
+
+
+def _built(plain: Config, data: AdaptationData, provenance: dict[str, str]) -> SegmentationModel:
+    """Build the model of a checkpoint's configuration and data, with random weights."""
+    classes = data.pair.classes
+    return SegmentationModel(
+        backbone=without_downloads(plain)["backbone"],
+        decode=plain["head"]["decode"],
+        class_names=list(classes.names),
+        palette=[list(colour) for colour in classes.palette],
+        input_size=list(data.target_size),
+        mean=list(IMAGENET_MEAN),
+        std=list(IMAGENET_STD),
+        provenance=provenance,
+    )
 
 
 def tensors_of(state: Tensors, network: str) -> Tensors:

@@ -4,7 +4,7 @@ Shapes: B batch, C classes, H, W image size, h, w input size.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -20,8 +20,8 @@ from sepico_pl.serving.card import model_card
 from sepico_pl.serving.images import ImageLike, to_rgb
 from sepico_pl.types import ByteArray, ClassSet, InputError
 
-LEAST_SIDE = 32
-"""Pixels that the shorter side of an input has at least: the stride of the encoders."""
+ENCODER_STRIDE = 32
+"""Pixels to one of the coarsest stage; the shorter side of an input has at least so many."""
 
 
 class SegmentationModel(
@@ -81,6 +81,21 @@ class SegmentationModel(
         self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
         self.eval()
 
+    @classmethod
+    def _from_pretrained(cls, *, model_id: str, **given: Any) -> Self:  # noqa: ANN401
+        """Take whole weights only: the mixin's own default leaves what is missing random.
+
+        Raises:
+            InputError: for weights that are not those of the configuration.
+        """
+        try:
+            model: Self = super()._from_pretrained(model_id=model_id, **{"strict": True, **given})
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:300]
+            message = f"{model_id}: its weights do not fit its config.json ({reason})"
+            raise InputError(message) from error
+        return model
+
     def forward(self, image: Tensor) -> Tensor:
         """Return logits (B, C, H, W) of RGB images (B, 3, H, W) in [0, 1]."""
         logits: Tensor = self.network((image - self.mean) / self.std)
@@ -111,7 +126,7 @@ class SegmentationModel(
 
         Resized into the input size, keeping the aspect ratio, as training judges them.
         """
-        least = min(LEAST_SIDE, *self.input_size)
+        least = min(ENCODER_STRIDE, *self.input_size)
         sides = fitted_size(images[0].shape[:2], self.input_size)
         size = [max(least, side) for side in sides]
         resized = np.stack([resize_image(image, size) for image in images])

@@ -10,7 +10,8 @@ from omegaconf import DictConfig
 from sepico_pl.assembly import Config, plain_config
 from sepico_pl.data.checks import with_progress
 from sepico_pl.data.files import read_image, read_size
-from sepico_pl.serving.files import fingerprint
+from sepico_pl.limits import ASKING, FLAG, NATURAL, NETWORK, PATH, OrNull, Rule, check_limits
+from sepico_pl.serving.files import content_digest
 from sepico_pl.serving.inputs import Photograph, find_photographs
 from sepico_pl.serving.loading import WEIGHTS
 from sepico_pl.serving.manifest import Manifest, Settings
@@ -30,6 +31,16 @@ PROTOCOL = (
     "logits",
 )
 """Keys that shape the results."""
+RULES: dict[str, Rule] = {
+    "checkpoint": PATH,
+    "images": PATH,
+    "output": PATH,
+    "statistics": OrNull(PATH),
+    "network": NETWORK,
+    "logits": FLAG,
+    "batch_size": NATURAL,
+    **ASKING,
+}
 
 
 def predict(config: DictConfig) -> int:
@@ -37,8 +48,12 @@ def predict(config: DictConfig) -> int:
 
     Returns:
         The number of broken files.
+
+    Raises:
+        InputError: for a value that cannot be, or what cannot be used at all.
     """
     plain = plain_config(config)
+    check_limits(plain, RULES)
     output = Path(plain["output"]).expanduser()
     photographs = find_photographs(plain["images"], output)
     manifest = Manifest(output, settings_of(plain))
@@ -66,7 +81,7 @@ def settings_of(plain: Config) -> Settings:
     if not file.is_file():
         message = f"checkpoint={checkpoint}: there is no such file, nor an exported model"
         raise InputError(message)
-    return {"checkpoint": fingerprint(file), **{key: plain[key] for key in PROTOCOL}}
+    return {"checkpoint": content_digest(file), **{key: plain[key] for key in PROTOCOL}}
 
 
 def outcomes_of(
@@ -107,14 +122,7 @@ def by_size(
 
 
 def batches(groups: Iterable[list[Photograph]], size: int) -> Iterator[list[Photograph]]:
-    """Cut groups into batches.
-
-    Raises:
-        InputError: for a size that is not positive.
-    """
-    if size < 1:
-        message = f"batch_size={size} must be at least 1"
-        raise InputError(message)
+    """Cut groups into batches of at most `size`."""
     for group in groups:
         for first in range(0, len(group), size):
             yield group[first : first + size]

@@ -9,13 +9,11 @@ import torch
 from torch import Tensor
 
 from sepico_pl.assembly import Config
-from sepico_pl.judging import inference_of
+from sepico_pl.judging import device_of, inference_of
 from sepico_pl.model.heads import resize
 from sepico_pl.serving.loading import load
 from sepico_pl.serving.results import Prediction
-from sepico_pl.types import ByteArray, InputError, Size
-
-DEVICES = {"auto": None, "cpu": "cpu", "gpu": "cuda", "cuda": "cuda"}
+from sepico_pl.types import ByteArray, Size
 
 
 class Predictor:
@@ -69,19 +67,3 @@ class Predictor:
 def log(probabilities: Tensor) -> Tensor:
     """Return finite logarithms."""
     return probabilities.clamp_min(torch.finfo(probabilities.dtype).tiny).log()
-
-
-def device_of(accelerator: str) -> str | None:
-    """Return the device that `accelerator` names; None for the best there is.
-
-    Raises:
-        InputError: for an unknown one, or a GPU where there is none.
-    """
-    if accelerator not in DEVICES:
-        message = f"accelerator={accelerator} is unknown; choose auto, cpu or gpu"
-        raise InputError(message)
-    device = DEVICES[accelerator]
-    if device == "cuda" and not torch.cuda.is_available():
-        message = f"accelerator={accelerator}: there is no GPU here; choose auto or cpu"
-        raise InputError(message)
-    return device

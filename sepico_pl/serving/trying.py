@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from sepico_pl.assembly import Config, plain_config
+from sepico_pl.limits import FLAG, PATH, Limits, OrNull, Rule, check_limits
 from sepico_pl.serving.images import to_rgb
 from sepico_pl.serving.loading import load
 from sepico_pl.serving.model import SegmentationModel
@@ -24,6 +25,13 @@ from sepico_pl.types import ByteArray, InputError
 
 LONGEST = 1280
 """Pixels of an image's longer side; a larger one is made smaller, to be quick."""
+RULES: dict[str, Rule] = {
+    "checkpoint": PATH,
+    "beside": OrNull(PATH),
+    "statistics": OrNull(PATH),
+    "port": Limits(low=1, high=65535, whole=True, optional=True),
+    "open_browser": FLAG,
+}
 
 
 class Side(NamedTuple):
@@ -67,7 +75,8 @@ def demo(config: DictConfig) -> None:
     """Serve the page on this machine until it is interrupted.
 
     Raises:
-        InputError: if gradio is absent, a checkpoint cannot be used, or the port is taken.
+        InputError: if gradio is absent, a value cannot be, a checkpoint cannot be used, or the port
+            is taken.
     """
     try:
         from sepico_pl.serving.trying_page import served
@@ -75,6 +84,7 @@ def demo(config: DictConfig) -> None:
         message = f'the page needs gradio ({error}): pip install "sepico_pl[demo]"'
         raise InputError(message) from error
     plain = plain_config(config)
+    check_limits(plain, RULES)
     with served(sides_of(plain), plain["port"], open_browser=plain["open_browser"]) as page:
         print(f"open {page.local_url} (Ctrl-C ends it)", flush=True)
         page.block_thread()

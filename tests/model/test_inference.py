@@ -1,3 +1,5 @@
+import gc
+
 import pytest
 import torch
 from torch import nn
@@ -72,6 +74,20 @@ def test_scales_are_averaged_as_probabilities(network: nn.Module, image: torch.T
     expected = (half + network(image).softmax(1)) / 2
     torch.testing.assert_close(scores, expected)
     torch.testing.assert_close(scores.sum(1), torch.ones(2, 12, 20))
+
+
+def test_views_are_not_kept(network: nn.Module, image: torch.Tensor) -> None:
+    """However many there are, one map of the label's size is held while another view is seen."""
+    held = []
+
+    def counting(part: torch.Tensor) -> torch.Tensor:
+        alive = [one for one in gc.get_objects() if type(one) is torch.Tensor]
+        held.append(sum(one.shape == (2, 4, 24, 40) for one in alive))
+        return network(part)
+
+    with torch.no_grad():
+        Inference(scales=(0.5, 1.0, 1.5), flip=True)(counting, image, (24, 40))
+    assert held == [0, 1, 1, 1, 1, 1]
 
 
 def test_class_weights_tip_the_balance(image: torch.Tensor) -> None:

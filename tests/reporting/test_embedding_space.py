@@ -195,8 +195,12 @@ def test_a_source_without_validation_images_lends_its_training_images(
     [
         (["checkpoint=absent.ckpt"], "checkpoint=absent.ckpt"),
         ([], "checkpoint is not set: give it as checkpoint=<value>"),
-        (["checkpoint=last.ckpt", "images=0"], "images=0 must be an integer of at least 1"),
-        (["checkpoint=last.ckpt", "seed=-1"], "seed=-1 must be an integer of at least 0"),
+        (["checkpoint=last.ckpt", "images=0"], "images=0 must be a positive integer"),
+        (["checkpoint=last.ckpt", "seed=-1"], "seed=-1 must be an integer >= 0"),
+        (["checkpoint=last.ckpt", "images=true"], "images=True must be a positive integer"),
+        (["checkpoint=2024"], "checkpoint=2024: there is no such file"),
+        (["checkpoint=[a]"], "checkpoint=['a'] must be a path"),
+        (["checkpoint=last.ckpt", "accelerator=abacus"], "accelerator=abacus is unknown"),
         (["checkpoint=last.ckpt", "features=head"], "features=head is unknown; choose projection"),
         (["checkpoint=last.ckpt", "features=projection"], "trained without contrast"),
         (["checkpoint=last.ckpt", "batch_norm=x"], "batch_norm=x is unknown"),
@@ -210,6 +214,24 @@ def test_bad_input_gets_one_line(
     error = call(monkeypatch, refusable, "embeddings", *words)
     assert told in error
     assert len(error.splitlines()) == 1
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")
+def test_a_gpu_that_is_not_there_is_refused(
+    refusable: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["checkpoint=last.ckpt", "accelerator=gpu", "images=1"]
+    error = call(monkeypatch, refusable, "embeddings", *words)
+    assert error == "error: accelerator=gpu: there is no GPU here; choose auto or cpu"
+
+
+def test_the_home_folder_is_found(refusable: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(refusable))
+    (refusable / "2024").mkdir()
+    (refusable / "2024/last.ckpt").symlink_to(refusable / "last.ckpt")
+    words = ["checkpoint='~/2024/last.ckpt'", "images=1", "map_pixels=1"]
+    assert call(monkeypatch, refusable, "embeddings", *words) == ""
+    assert (refusable / "2024/embeddings/summary.json").is_file()
 
 
 @pytest.fixture(scope="module")

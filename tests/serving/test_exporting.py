@@ -154,6 +154,10 @@ def test_what_export_refuses(
     assert "exists already" in error(f"output={exported}")
     assert "formats=['tflite']: choose" in error("formats=[tflite]")
     assert "formats=[]: choose" in error("formats=[]")
+    assert "formats=['tflite']: choose" in error("formats=tflite")
+    assert "formats=['3']: choose" in error("formats=3")
+    assert "output=[1] must be a path" in error("output=[1]")
+    assert "checkpoint=2024: there is no such file" in error("checkpoint=2024")
     assert "checkpoint=gone.ckpt" in error("checkpoint=gone.ckpt")
     assert "not written by sepico_pl" in error("checkpoint=foreign.ckpt")
     monkeypatch.setitem(sys.modules, "onnxscript", None)
@@ -163,10 +167,10 @@ def test_what_export_refuses(
 def test_an_exported_model_is_exported_again(
     exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = [f"checkpoint={exported}", "output=again", "formats=[safetensors]"]
+    given = [f"checkpoint={exported}", "output=2024", "formats=safetensors"]
     assert call(monkeypatch, tmp_path, "export", *given) == ""
     for name in ("config.json", "model.safetensors", "README.md"):
-        assert (tmp_path / "again" / name).read_bytes() == (exported / name).read_bytes()
+        assert (tmp_path / "2024" / name).read_bytes() == (exported / name).read_bytes()
 
 
 class TinyEncoder(Encoder):

@@ -61,10 +61,16 @@ def test_a_kept_suffix_meets_no_other_name(tmp_path: Path) -> None:
 
 
 def test_results_are_no_input(tmp_path: Path) -> None:
-    touch(tmp_path, "a.jpg", "out/overlay/a.jpg", "outer/b.jpg")
+    touch(tmp_path, "a.jpg", "out/overlay/a.jpg", "out/ids/b/c.png", "outer/b.jpg")
     assert names(tmp_path, tmp_path / "out") == {"a.jpg": "a", "b.jpg": "outer/b"}
     with pytest.raises(InputError, match="the folder of the images"):
         names(tmp_path, tmp_path)
+
+
+def test_images_may_lie_below_the_output(tmp_path: Path) -> None:
+    touch(tmp_path, "photos/a.jpg", "photos/ids/b.jpg", "ids/a.png")
+    assert names(tmp_path / "photos", tmp_path) == {"a.jpg": "a", "b.jpg": "ids/b"}
+    assert names(f"{tmp_path}/*/a.*", tmp_path) == {"a.jpg": "photos/a"}
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 import torch
 from photographs import save_lying, street
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 import sepico_pl
 from sepico_pl import SegmentationModel
@@ -199,6 +200,43 @@ def test_the_hugging_face_form_is_exact(model: SegmentationModel, tmp_path: Path
     assert "| 0 | road | 128, 64, 128 |" in card
     assert f"- sha256: {model.provenance['sha256']}" in card
     assert "/" not in json.loads((folder / "config.json").read_text())["provenance"]["checkpoint"]
+
+
+def test_weights_that_are_not_whole_are_refused(model: SegmentationModel, tmp_path: Path) -> None:
+    model.save_pretrained(tmp_path)
+    file = tmp_path / "model.safetensors"
+    tensors = {name: value for name, value in load_file(file).items() if ".head." not in name}
+    assert len(tensors) < len(model.state_dict())
+    save_file(tensors, file)
+    for load in (sepico_pl.load, SegmentationModel.from_pretrained):
+        with pytest.raises(InputError, match=r"not fit .*network\.head") as caught:
+            load(tmp_path)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"decode": "x"},
+        {"backbone": ["x"]},
+        {"input_size": [64]},
+        {"input_size": "x"},
+        {"palette": [[1, 2]]},
+        {"class_names": 9},
+        {"mean": None},
+    ],
+    ids=str,
+)
+def test_a_malformed_configuration_gets_one_line(
+    change: dict, model: SegmentationModel, tmp_path: Path
+) -> None:
+    model.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(InputError) as caught:
+        sepico_pl.load(tmp_path)
+    assert f"checkpoint={tmp_path}: no folder of save_pretrained's" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -212,7 +212,15 @@ def test_what_is_refused(predict, tmp_path: Path) -> None:
         ("images=gone",): "images=gone: there is no such file or folder",
         ("images=clip.mp4",): "ffmpeg",
         ("output=text.ckpt",): "output=text.ckpt: a file",
-        ("batch_size=0",): "batch_size=0",
+        ("images=[a,b]",): "images=['a', 'b'] must be a path",
+        ("batch_size=0",): "batch_size=0 must be a positive integer",
+        ("batch_size=abc",): "batch_size=abc must be a positive integer",
+        ("logits=maybe",): "logits=maybe must be true or false",
+        ("window=64",): "window=64 must be two positive integers: [height, width] or null",
+        ("stride=[64]",): "stride=[64] must be two positive integers",
+        ("flip=maybe",): "flip=maybe must be true or false",
+        ("scales=2",): "scales=2 must be a list, each a positive number",
+        ("class_weights_deviation=x",): "class_weights_deviation=x must be a number >= 0",
         ("accelerator=abacus",): "accelerator=abacus is unknown",
         ("scales=[]",): "scales=[]",
         ("class_weights_deviation=0.1",): "9 classes",
@@ -222,6 +230,17 @@ def test_what_is_refused(predict, tmp_path: Path) -> None:
         assert said in error, arguments
         assert len(error.splitlines()) == 1, error
         assert not (tmp_path / "out").exists(), arguments
+
+
+def test_paths_that_look_like_numbers(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "001").mkdir()
+    Image.fromarray(street(0)).save(tmp_path / "001/a.png")
+    (tmp_path / "2024").symlink_to(checkpoint)
+    arguments = ["checkpoint=2024", "images=001", "output=1e3"]
+    assert call(monkeypatch, tmp_path, "predict", *arguments) == ""
+    assert (tmp_path / "1e3/ids/a.png").is_file()
 
 
 @pytest.mark.realdata
