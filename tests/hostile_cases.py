@@ -421,7 +421,7 @@ CHECKPOINTS = [
     Case("checkpoint of another program", EVALUATE, ["bad.ckpt", "not written by"], lambda f: torch.save({"model": torch.ones(1)}, f / "bad.ckpt"), "evaluate"),
     Case("checkpoint with a payload", EVALUATE, ["bad.ckpt", "not opened"], lambda f: torch.save({"config": Payload(), "state_dict": {}}, f / "bad.ckpt"), "evaluate"),
     Case("checkpoint that names a system call", EVALUATE, ["os.system", "not on offer"], changed(call_system), "evaluate"),
-    Case("checkpoint that names a function with a shell behind it", ["checkpoint=good.ckpt", "images=night", "output=out"], ["sepico_pl.record._git", "not on offer"], changed(call_git), "predict"),
+    Case("checkpoint that names a function with a shell behind it", ["checkpoint=bad.ckpt", "images=night", "output=out"], ["sepico_pl.record._git", "not on offer"], changed(call_git), "predict"),
     Case("checkpoint that calls through a module", EVALUATE, ["not on offer"], changed(call_through), "evaluate"),
     Case("checkpoint without a part of its config", EVALUATE, ["bad.ckpt", "dataset"], changed(lambda c: c["config"].pop("dataset")), "evaluate"),
     Case("resume from a payload", [*STREETS, "resume=bad.ckpt"], ["bad.ckpt", "not opened"], lambda f: torch.save({"config": Payload(), "state_dict": {}}, f / "bad.ckpt")),
