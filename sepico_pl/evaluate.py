@@ -2,10 +2,10 @@
 
 from omegaconf import DictConfig
 
-from sepico_pl.cli import command
+from sepico_pl.cli import command, paths
 
 
-@command("evaluate")
+@command("evaluate", paths("checkpoint", "output", "dataset_root"))
 def main(config: DictConfig) -> None:
     """Print the per-class table of source and target validation, and write it as JSON."""
     from sepico_pl.judging import evaluate

@@ -2,10 +2,10 @@
 
 from omegaconf import DictConfig
 
-from sepico_pl.cli import command
+from sepico_pl.cli import command, paths
 
 
-@command("import_official")
+@command("import_official", paths("checkpoint", "output"))
 def main(config: DictConfig) -> None:
     """Write a checkpoint of ours and account for every key of the official one."""
     from sepico_pl.runner import import_official

@@ -7,10 +7,10 @@ import sys
 
 from omegaconf import DictConfig
 
-from sepico_pl.cli import command
+from sepico_pl.cli import command, paths
 
 
-@command("prepare")
+@command("prepare", paths("copy", "report"))
 def main(config: DictConfig) -> None:
     """Report on the data set; exit with 1 if it has problems."""
     from sepico_pl.preparing import prepare

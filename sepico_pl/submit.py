@@ -5,10 +5,10 @@
 
 from omegaconf import DictConfig
 
-from sepico_pl.cli import command
+from sepico_pl.cli import command, paths
 
 
-@command("submit")
+@command("submit", paths("checkpoint", "output"))
 def main(config: DictConfig) -> None:
     """Write the archive of a checkpoint's predictions, or validate one that is there."""
     from sepico_pl.judging import submit

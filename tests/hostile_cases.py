@@ -427,6 +427,7 @@ CHECKPOINTS = [
     Case("resume from a payload", [*STREETS, "resume=bad.ckpt"], ["bad.ckpt", "not opened"], lambda f: torch.save({"config": Payload(), "state_dict": {}}, f / "bad.ckpt")),
     Case("resume from a truncated file", [*STREETS, "resume=bad.ckpt"], ["bad.ckpt", "whole"], cut_checkpoint),
     Case("start from another shape", [*STREETS, "start=bad.ckpt"], ["start=bad.ckpt", "of another shape"], changed(reshape)),
+    Case("evaluate a number", ["checkpoint=2024"], ["checkpoint=2024", "no such file"], module="evaluate"),
     Case("predict from no folder", ["checkpoint=good.ckpt", "images=gone", "output=out"], ["gone"], checkpoint, "predict"),
     Case("predict onto a file", ["checkpoint=good.ckpt", "images=night", "output=good.ckpt"], ["good.ckpt"], checkpoint, "predict"),
     Case("import what is no checkpoint", ["checkpoint=night/0.png", "output=new.ckpt"], ["night/0.png"], module="import_official"),

@@ -5,11 +5,13 @@ import hashlib
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, cast
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
+from sepico_pl.limits import PATH, OrNull, Rule, check_limits
 from sepico_pl.reporting import page_settings
 from sepico_pl.reporting.page_curves import charts
 from sepico_pl.reporting.page_pictures import panel_of
@@ -18,6 +20,7 @@ from sepico_pl.reporting.runs import Run, open_run
 from sepico_pl.tables import write_text
 from sepico_pl.types import InputError
 
+RULES: dict[str, Rule] = {"run": PATH, "baseline": OrNull(PATH), "output": OrNull(PATH)}
 GENERATOR = "sepico_pl.report"
 SECTIONS = {
     "result": "Result",
@@ -38,9 +41,10 @@ def report(config: DictConfig) -> Path:
     Raises:
         InputError: see `write_report`.
     """
+    plain = cast(dict[str, Any], OmegaConf.to_container(config, throw_on_missing=True))
+    check_limits(plain, RULES)
     folder, baseline, output = (
-        None if value is None else Path(value).expanduser()
-        for value in (config.run, config.baseline, config.output)
+        None if plain[key] is None else Path(plain[key]).expanduser() for key in RULES
     )
     assert folder is not None  # a mandatory key
     path = write_report(folder, baseline, output)
