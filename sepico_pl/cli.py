@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import hydra
-from hydra.errors import CompactHydraException
+from hydra.errors import CompactHydraException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
@@ -172,6 +172,11 @@ def of_configuration(error: BaseException) -> str | None:
     """Explain what Hydra refuses."""
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} is not set: give it as {error.full_key}=<value>"
+    if isinstance(error, OverrideParseException):
+        return (
+            f"{error.override}: cannot be read as key=value; name the key (--help lists them), and "
+            "put values with special characters in quotes"
+        )
     if isinstance(error, CompactHydraException | OmegaConfBaseException):
         return f"{error} {error.__cause__ or ''}"
     if type(error).__module__.startswith("yaml."):

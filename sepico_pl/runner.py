@@ -61,6 +61,7 @@ def train(config: DictConfig) -> dict[str, float]:
     data.check_training(ledger)
     data.check_judging(ledger)
     refuse_shared_folder(plain["resume"], folder)
+    say_whether_it_contrasts(plain)
     resumed = chosen_checkpoint(plain["resume"], folder)
     task, step = prepared_task(plain, data, resumed)
     be_quiet()
@@ -120,6 +121,17 @@ def final_scores(
         counts = task.confusion["target"].tolist()
         write_json(folder / "confusion.json", {"classes": task.class_names, "target": counts})
     return scores
+
+
+def say_whether_it_contrasts(plain: Config) -> None:
+    """Print that a run is too short for its contrast, if it is."""
+    start = plain["adapt"].get("contrast_start", 0)
+    steps = plain["trainer"]["max_steps"]
+    if plain["contrast"] is not None and steps <= start:
+        print(
+            f"the contrast starts at step {start} (adapt.contrast_start) and the run ends at "
+            f"{steps}: it trains without"
+        )
 
 
 def refuse_shared_folder(resume: str | None, folder: Path) -> None:

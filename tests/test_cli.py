@@ -227,3 +227,20 @@ def test_the_papers_networks_train(
     steps = ["trainer.max_steps=2", "hydra.run.dir=run"]
     assert call(monkeypatch, tmp_path, "train", *chosen, *TINY, *steps) == ""
     assert 0 <= json.loads((tmp_path / "run" / "scores.json").read_text())["target"]["mIoU"] <= 100
+
+
+def test_a_word_without_a_key_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for module in ("report", "predict"):
+        error = call(monkeypatch, tmp_path, module, "outputs/streets/2026-01-31_12-00-00")
+        assert error.startswith("error: outputs/streets/2026-01-31_12-00-00: cannot be read as key")
+        assert len(error.splitlines()) == 1
+
+
+def test_a_run_too_short_for_its_contrast_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*TINY, "trainer.max_steps=1", "logger=none"]
+    assert call(monkeypatch, tmp_path, "train", *words, "hydra.run.dir=short") == ""
+    assert "the contrast starts at step 1 (adapt.contrast_start)" in capsys.readouterr().out
+    assert call(monkeypatch, tmp_path, "train", *TINY, "hydra.run.dir=long") == ""
+    assert "the contrast starts" not in capsys.readouterr().out

@@ -79,7 +79,9 @@ def settings_of(plain: Config) -> Settings:
     checkpoint = Path(plain["checkpoint"]).expanduser()
     file = checkpoint / WEIGHTS if checkpoint.is_dir() else checkpoint
     if not file.is_file():
-        message = f"checkpoint={checkpoint}: there is no such file, nor an exported model"
+        inside = checkpoint / "last.ckpt"
+        remedy = f"; give {inside}" if inside.is_file() else ""
+        message = f"checkpoint={checkpoint}: there is no such file, nor an exported model{remedy}"
         raise InputError(message)
     return {"checkpoint": content_digest(file), **{key: plain[key] for key in PROTOCOL}}
 
