@@ -53,8 +53,8 @@ class Scoreboard(Callback):
         task = cast(SegmentationTask, pl_module)
         if trainer.state.fn != "fit" or trainer.sanity_checking or "target" not in task.confusion:
             return
-        charts = score_charts(task.class_names, task.confusion["target"])
         for logger in weights_and_biases(trainer.loggers):
+            charts = score_charts(task.class_names, task.confusion["target"])
             logger.log_metrics(charts, trainer.global_step - 1)
 
 

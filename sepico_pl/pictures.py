@@ -23,6 +23,7 @@ from sepico_pl.boards import show_pictures
 from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.data.geometry import fit, to_tensor
 from sepico_pl.data.painting import Picture, palette_image
+from sepico_pl.data.streams import evenly
 from sepico_pl.tables import write_json
 from sepico_pl.task import SegmentationTask
 from sepico_pl.types import IMAGENET_MEAN, IMAGENET_STD, ByteArray, ClassSet, Preview
@@ -138,10 +139,8 @@ def chosen_scenes(data: AdaptationData, count: int) -> list[Picture]:
         count: at most.
     """
     labelled, unlabelled = data.judged.get("target"), data.pair.target_train
-    total = len(unlabelled if labelled is None else labelled)
     scenes = []
-    for place in range(min(count, total)):
-        index = place * total // min(count, total)
+    for index in evenly(len(unlabelled if labelled is None else labelled), count):
         if labelled is None:
             image, _ = fit(unlabelled[index], None, data.target_size)
             scenes.append(Picture(_short(unlabelled.name(index)), image, {}))
@@ -217,7 +216,8 @@ def _ids(label: Tensor) -> ByteArray:
 
 
 def _shades(confidence: Tensor) -> ByteArray:
-    return (confidence.float() * 255).round().byte().cpu().numpy()
+    """Return shades of probabilities (H, W); a vote with class weights may exceed 1."""
+    return (confidence.float().clamp(max=1) * 255).round().byte().cpu().numpy()
 
 
 def _photograph(image: Tensor) -> ByteArray:

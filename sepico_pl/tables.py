@@ -2,7 +2,8 @@
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -49,6 +50,18 @@ def _cell(score: float | None) -> str:
     return "-" if score is None else f"{score:.1f}"
 
 
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Give a name beside `path` to write to; it becomes `path` when all went well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def write_json(path: Path, content: object) -> None:
     """Write JSON whole or not at all."""
     write_text(path, json.dumps(content, indent=2) + "\n")
@@ -56,9 +69,8 @@ def write_json(path: Path, content: object) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
-    unfinished = path.with_name(path.name + ".part")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
+    with written_whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def read_rows(path: Path) -> Rows:
@@ -79,13 +91,14 @@ def write_rows(path: Path, rows: Rows) -> None:
         InputError: if it cannot be written; what was there before is left as it is.
     """
     columns = sorted({key for row in rows.values() for key in row} | {"step"})
-    partial = path.with_name(path.name + ".partial")
     try:
-        with partial.open("w", newline="", encoding="utf-8") as file:
+        with (
+            written_whole(path) as partial,
+            partial.open("w", newline="", encoding="utf-8") as file,
+        ):
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows({**row, "step": step} for step, row in rows.items())
-        partial.replace(path)
     except OSError as error:
         message = (
             f"{path} cannot be written ({error.strerror}); free some space, or mend the folder"

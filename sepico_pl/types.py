@@ -60,7 +60,7 @@ class Preview(NamedTuple):
     Attributes:
         target: the weak target crops (B, 3, H, W), normalised.
         pseudo_label: the teacher's labels of them (B, H, W) int64.
-        confidence: their probability (B, H, W) in [0, 1].
+        confidence: their probability (B, H, W); a vote with class weights may exceed 1.
         mixed: the strong class mix (B, 3, H, W), normalised.
         mixed_label: its labels (B, H, W) int64, 255 ignored.
     """

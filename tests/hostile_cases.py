@@ -560,7 +560,7 @@ def judged(
             after.get(name) == content for name, content in before.items()
         ),
         "half-written files: " + ", ".join(name for name in new if "part" in name): not any(
-            name.endswith((".part", ".partial")) for name in new
+            name.endswith(".partial") for name in new
         ),
         "a run began": case.code == 0
         or case.may_begin

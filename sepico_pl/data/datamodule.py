@@ -15,7 +15,13 @@ from sepico_pl.data.datasets import ImageFolder, SegmentationFolder
 from sepico_pl.data.geometry import RandomCropFlip, check_crop_fits
 from sepico_pl.data.ledger import Ledger
 from sepico_pl.data.rare_classes import RareClassSampling, count_classes
-from sepico_pl.data.streams import EvaluationSet, Positions, SourceStream, TargetStream
+from sepico_pl.data.streams import (
+    EvaluationSet,
+    Positions,
+    SourceStream,
+    TargetStream,
+    evenly,
+)
 from sepico_pl.types import DomainPair, InputError, LabelledImages, Size, UnlabelledImages
 
 Named = LabelledImages | UnlabelledImages
@@ -237,10 +243,8 @@ class AdaptationData(pl.LightningDataModule):
             message = "this target has no training images to take statistics of: batch_norm=running"
             raise InputError(message)
         stream = TargetStream(images, box=self.target_size, seed=self.seed)
-        total = len(images)
-        count = min(self.number_of_statistics_images, total)
-        indices = [index * total // count for index in range(count)]
-        for first in range(0, count, self.judge_batch_size):
+        indices = evenly(len(images), self.number_of_statistics_images)
+        for first in range(0, len(indices), self.judge_batch_size):
             batch = indices[first : first + self.judge_batch_size]
             yield torch.stack([stream.still(index) for index in batch]).to(device)
 

@@ -156,6 +156,12 @@ class EvaluationSet(Dataset[dict[str, Tensor]]):
         return {"image": to_tensor(resized), "label": label_tensor(label)}
 
 
+def evenly(total: int, count: int) -> list[int]:
+    """Return `count` indices, or `total` if that is less, evenly spread over range(total)."""
+    count = min(count, total)
+    return [index * total // count for index in range(count)]
+
+
 class Positions(Sampler[int]):
     """Positions of one rank's samples: each step takes the next global batch.
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sepico_pl.contrast.pixels import nearest_labels, select_pixels
 from sepico_pl.contrast.statistics import ClassMoments, at_least_float32
 from sepico_pl.data.checks import with_progress
-from sepico_pl.data.streams import EvaluationSet
+from sepico_pl.data.streams import EvaluationSet, evenly
 from sepico_pl.model.heads import PYRAMID_STAGES, resize
 from sepico_pl.model.segmentor import Segmentor
 from sepico_pl.reporting.embedding_measures import Domain
@@ -172,9 +172,3 @@ def embed_domain(
         moments.update(pixels, classes)
         sample.update(pixels, classes)
     return Domain(moments.cpu(), sample.embeddings.cpu(), torch.from_numpy(sample.labels))
-
-
-def evenly(total: int, count: int) -> list[int]:
-    """Return `count` indices, or `total` if that is less, evenly spread over range(total)."""
-    count = min(count, total)
-    return [index * total // count for index in range(count)]

@@ -1,5 +1,6 @@
 """Makes a model to use of a checkpoint, or of a folder that `save_pretrained` wrote."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -14,7 +15,6 @@ from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.data.datasets import ImageFolder
 from sepico_pl.data.listing import images_by_stem
 from sepico_pl.model.weights import Tensors, read_file, take_over
-from sepico_pl.serving.files import content_digest
 from sepico_pl.serving.model import SegmentationModel
 from sepico_pl.task import BatchNormPolicy, batch_norm_policy
 from sepico_pl.types import IMAGENET_MEAN, IMAGENET_STD, InputError
@@ -147,6 +147,12 @@ def _built(plain: Config, data: AdaptationData, provenance: dict[str, str]) -> S
         std=list(IMAGENET_STD),
         provenance=provenance,
     )
+
+
+def content_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def tensors_of(state: Tensors, network: str) -> Tensors:

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sepico_pl.serving.files import written_whole
 from sepico_pl.serving.inputs import Photograph
 from sepico_pl.serving.results import result_files
+from sepico_pl.tables import written_whole
 from sepico_pl.types import InputError
 
 MANIFEST = "predictions.jsonl"

@@ -11,9 +11,8 @@ from sepico_pl.assembly import Config, plain_config
 from sepico_pl.data.checks import with_progress
 from sepico_pl.data.files import read_image, read_size
 from sepico_pl.limits import ASKING, FLAG, NATURAL, NETWORK, PATH, OrNull, Rule, check_limits
-from sepico_pl.serving.files import content_digest
 from sepico_pl.serving.inputs import Photograph, find_photographs
-from sepico_pl.serving.loading import WEIGHTS
+from sepico_pl.serving.loading import WEIGHTS, content_digest
 from sepico_pl.serving.manifest import Manifest, Settings
 from sepico_pl.serving.predictor import Predictor
 from sepico_pl.serving.results import write_results

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sepico_pl.data.painting import palette_image
-from sepico_pl.serving.files import written_whole
-from sepico_pl.serving.pictures import overlay
+from sepico_pl.data.painting import overlay, palette_image
+from sepico_pl.tables import written_whole
 from sepico_pl.types import ByteArray, ClassSet
 
 SUFFIXES = {"ids": "png", "overlay": "jpg", "confidence": "png", "logits": "npy"}

@@ -16,11 +16,11 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from sepico_pl.assembly import Config, plain_config
+from sepico_pl.data.painting import overlay
 from sepico_pl.limits import FLAG, PATH, Limits, OrNull, Rule, check_limits
 from sepico_pl.serving.images import to_rgb
 from sepico_pl.serving.loading import load
 from sepico_pl.serving.model import SegmentationModel
-from sepico_pl.serving.pictures import overlay
 from sepico_pl.types import ByteArray, InputError
 
 LONGEST = 1280

@@ -7,7 +7,8 @@ from command_line import TINY, configured
 
 from sepico_pl.adapt.batch_norm import use_batch_statistics
 from sepico_pl.assembly import build_data, build_task
-from sepico_pl.reporting.embedding_sampling import ClassSample, Embedder, evenly
+from sepico_pl.data.streams import evenly
+from sepico_pl.reporting.embedding_sampling import ClassSample, Embedder
 from sepico_pl.task import SegmentationTask
 from sepico_pl.types import InputError
 

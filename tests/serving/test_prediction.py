@@ -37,7 +37,7 @@ def results(output: Path) -> dict[str, int]:
     return {
         path.relative_to(output).as_posix(): path.stat().st_mtime_ns
         for path in output.rglob("*.*")
-        if path.parent != output and path.suffix != ".part"
+        if path.parent != output and path.suffix != ".partial"
     }
 
 
@@ -276,7 +276,7 @@ def test_a_hundred_real_photographs(
     assert len(error.splitlines()) == 1
     after = results(out)
     assert len(after) == 3 * 99
-    assert not list(out.rglob("*.part"))
+    assert not list(out.rglob("*.partial"))
     done = [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]
     assert sum("done" in line for line in done) == 99
     again = {Path(path).stem for path, time in before.items() if after.get(path) != time}
