@@ -3,6 +3,7 @@
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import pytorch_lightning as pl
@@ -10,6 +11,7 @@ import torch
 from tiny_sepico import MODES, Data, batches, fit, same, sepico, weights
 from torch.autograd.graph import saved_tensors_hooks
 
+from sepico_pl.callbacks import Throughput
 from sepico_pl.loggers import CSVMetrics, read_rows
 from sepico_pl.module import SePiCo
 
@@ -152,3 +154,67 @@ def test_a_margin_is_logged_only_where_a_pixel_counts(tmp_path: Path) -> None:
     assert "train/source_margin" in first
     assert "train/source_margin" not in second
     assert "train/source_contrast" in second
+
+
+class Norms(pl.Callback):
+    """Notes the norm of all gradients of each step, in another way than the log does."""
+
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
+        gradients = [p.grad.flatten() for p in pl_module.student.parameters() if p.grad is not None]
+        self.seen.append(float(torch.cat(gradients).double().pow(2).sum() ** 0.5))
+
+
+def test_what_is_noted_of_a_step_is_what_happened(tmp_path: Path) -> None:
+    task, norms = sepico(start=0), Norms()
+    log = CSVMetrics(save_dir=str(tmp_path))
+    fit(task, batches(2), logger=log, log_every_n_steps=1, callbacks=[norms])
+    rows = list(read_rows(tmp_path / "metrics.csv").values())
+    noted = [float(row["train/gradient_norm"]) for row in rows]
+    assert noted == pytest.approx(norms.seen, rel=1e-5)
+    assert task.preview is not None
+    confidence = task.preview.confidence
+    assert float(rows[1]["train/confidence"]) == pytest.approx(float(confidence.mean()))
+    trusted = (confidence >= task.confidence_threshold).float().mean()
+    assert float(rows[1]["train/coverage"]) == pytest.approx(float(trusted))
+
+
+def test_the_contrasts_gradient_scales_with_its_weight(tmp_path: Path) -> None:
+    norms = {}
+    for weight in (0.0, 1.0, 3.0):
+        folder = tmp_path / str(weight)
+        folder.mkdir()
+        log = CSVMetrics(save_dir=str(folder))
+        fit(sepico(start=0, weight=weight), batches(1), logger=log, log_every_n_steps=1)
+        (row,) = read_rows(folder / "metrics.csv").values()
+        norms[weight] = float(row["train/source_contrast_gradient"])
+    assert norms[0.0] == 0 < norms[1.0]
+    assert norms[3.0] == pytest.approx(3 * norms[1.0], rel=1e-5)
+
+
+def test_judging_does_not_count_as_training_time(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """By a clock that ticks once per step and a hundred times per judging."""
+    now = 0.0
+
+    class Ticks(pl.Callback):
+        def on_train_batch_start(self, *_: object) -> None:
+            nonlocal now
+            now += 1
+
+        def on_validation_batch_start(self, *_: object) -> None:
+            nonlocal now
+            now += 100
+
+    monkeypatch.setattr("sepico_pl.callbacks.time", SimpleNamespace(monotonic=lambda: now))
+    log = CSVMetrics(save_dir=str(tmp_path))
+    callbacks = [Throughput(), Ticks()]
+    fit(
+        sepico(), Data(), logger=log, log_every_n_steps=2, val_check_interval=1, callbacks=callbacks
+    )
+    rows = read_rows(tmp_path / "metrics.csv").values()
+    rates = [float(row["train/images_per_second"]) for row in rows if "train/mixed" in row]
+    assert rates == [2.0, 2.0]  # two images per step, one tick per step
