@@ -20,7 +20,7 @@ from sepico_pl.adapt.teacher import Teacher
 from sepico_pl.augment.appearance import StrongAugmentation
 from sepico_pl.augment.balanced_crop import ClassBalancedCrop
 from sepico_pl.augment.chance import Chance
-from sepico_pl.augment.class_mix import class_mask, classes_present, paste
+from sepico_pl.augment.class_mix import class_masks, classes_present, paste
 from sepico_pl.contrast.modes import MultiStageContrast
 from sepico_pl.model.segmentor import Segmentor
 from sepico_pl.ranks import norm_over_ranks, number_of_ranks, sum_over_ranks
@@ -166,6 +166,7 @@ class SePiCo(SourceOnly):
         """
         source, target = batch["source"], batch["target"]
         self.start_step()
+        present = classes_present(source["label"])  # now, while the device has nothing else to do
 
         # 0. The teacher follows the student.
         self.teacher.follow(self.student, self.global_step)
@@ -186,7 +187,7 @@ class SePiCo(SourceOnly):
         self.update_statistics(source)
 
         # 5. Source classes pasted onto the target, with the target's trust in its labels.
-        mask = self.pasted(source["label"])
+        mask = self.pasted(source["label"], present)
         mixed = paste(mask, source["image"], target["image"])
         mixed = self.strong(mixed, draw, self.chance)
         mixed_label = paste(mask, source["label"], pseudo.label)
@@ -210,6 +211,8 @@ class SePiCo(SourceOnly):
 
     def crop_target(self, target: TargetBatch) -> TargetBatch:
         """Crop every tensor of the target batch alike, where the teacher's labels are balanced."""
+        if self.crop.keeps(target["image"]):
+            return target
         label = most_likely(self.vote(self.teacher, target)).label
         corners = self.crop.choose(label, len(self.class_names), self.chance)
         tensors = cast(dict[str, Tensor], target)
@@ -228,10 +231,9 @@ class SePiCo(SourceOnly):
         if self.contrast is not None:
             self.contrast.update(self.teacher.embed(source["image"]), source["label"])
 
-    def pasted(self, label: Tensor) -> Tensor:
-        """Mark what is pasted onto each target: half of the whole batch's classes, (B, H, W)."""
-        chosen = self.chance.pasted_classes(classes_present(label), len(label))
-        return torch.stack([class_mask(*pair) for pair in zip(label, chosen, strict=True)])
+    def pasted(self, label: Tensor, present: Tensor) -> Tensor:
+        """Mark what is pasted onto each target: half of the classes that are present, (B, H, W)."""
+        return class_masks(label, self.chance.pasted_classes(present, len(label)))
 
     def target_loss(self, image: Tensor, label: Tensor) -> Tensor:
         """Contrast target pixels (B, 3, H, W) by their pseudo-labels (B, H, W)."""

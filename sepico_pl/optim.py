@@ -86,7 +86,7 @@ class AdamWPoly:
             {"params": parameters, "lr": rate, "weight_decay": decay}
             for (rate, decay), parameters in members.items()
         ]
-        optimizer = AdamW(groups)
+        optimizer = AdamW(groups, fused=True)
         return optimizer, LambdaLR(optimizer, lambda step: self.factor(step, total_steps))
 
     def factor(self, step: int, total_steps: int) -> float:

@@ -150,7 +150,15 @@ class SegmentationTask(pl.LightningModule, ABC):
         """Log the norm of all gradients, unscaled and of all ranks."""
         if self.logs_this_step():
             gradients = [p.grad for p in self.student.parameters() if p.grad is not None]
-            self.note("train/gradient_norm", nn.utils.get_total_norm(gradients))
+            norm = nn.utils.get_total_norm(gradients)
+            self.note("train/gradient_norm", norm / self._loss_scale(optimizer))
+
+    def _loss_scale(self, optimizer: Optimizer) -> float:
+        """Return what gradients are still multiplied by: a fused optimizer unscales them itself."""
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        if scaler is None or not getattr(optimizer, "_step_supports_amp_scaling", False):
+            return 1.0
+        return float(scaler.get_scale())
 
     def logs_this_step(self) -> bool:
         """Whether this training step is one that goes to the log."""

@@ -10,6 +10,7 @@ from tiny_sepico import CLASSES, MODES, batches, fit, parts, same, sepico, stude
 from sepico_pl.adapt.class_weights import log_frequency_weights
 from sepico_pl.adapt.pseudo_labels import DayNightVote
 from sepico_pl.augment.chance import Chance
+from sepico_pl.augment.class_mix import classes_present
 from sepico_pl.module import SePiCo, SourceOnly
 from sepico_pl.task import pixel_cross_entropy
 from sepico_pl.types import InputError
@@ -137,7 +138,7 @@ def test_another_seed_gives_other_weights() -> None:
 def test_half_of_the_classes_of_the_whole_batch_are_pasted() -> None:
     label = torch.full((2, 4, 4), 255)
     label[0, :, :2], label[1, 0] = 1, 3
-    mask = sepico().pasted(label)
+    mask = sepico().pasted(label, classes_present(label))
     for one, marked in zip(label, mask, strict=True):
         inside, outside = set(one[marked].tolist()), set(one[~marked].tolist())
         assert not inside & outside

@@ -34,9 +34,13 @@ def blur_kernel_size(side: int) -> int:
 
 
 def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
-    """Blur images (B, 3, H, W) by a Gaussian of `sigma` pixels, mirrored at the border."""
-    kernel = (blur_kernel_size(image.shape[-2]), blur_kernel_size(image.shape[-1]))
-    blurred: Tensor = gaussian_blur2d(image, kernel, (sigma, sigma))
+    """Blur images (B, 3, H, W) by a Gaussian of `sigma` pixels, mirrored at the border.
+
+    The kernel ends where its values do: beyond 12 sigma they are less than 1e-31.
+    """
+    reach = 2 * math.ceil(12 * sigma) + 1
+    height, width = (min(blur_kernel_size(side), reach) for side in image.shape[-2:])
+    blurred: Tensor = gaussian_blur2d(image, (height, width), (sigma, sigma))
     return blurred
 
 

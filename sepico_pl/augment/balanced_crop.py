@@ -3,8 +3,6 @@
 Shapes: B batch, C classes, H, W image size, T candidate crops.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -48,8 +46,12 @@ class ClassBalancedCrop:
         self.tries = tries
         self.largest_share = largest_share
 
-    def choose(self, labels: Tensor, num_classes: int, chance: Chance) -> list[tuple[int, int]]:
-        """Choose the top left corner of each image's crop by its labels (B, H, W).
+    def keeps(self, images: Tensor) -> bool:
+        """Whether the crop is the whole of images (B, ..., H, W)."""
+        return images.shape[-2:] == (self.height, self.width)
+
+    def choose(self, labels: Tensor, num_classes: int, chance: Chance) -> Tensor:
+        """Choose the top left corner of each image's crop by its labels (B, H, W): (B, 2) int64.
 
         Raises:
             InputError: if the crop is larger than the image.
@@ -61,30 +63,25 @@ class ClassBalancedCrop:
                 f"of {labels.shape[-2]}x{labels.shape[-1]} (height x width); choose a smaller crop"
             )
             raise InputError(message)
-        corners = chance.crop_corners(len(labels), self.tries, room)
-        if max(room) == 0:
-            return [(0, 0)] * len(labels)
+        corners = chance.crop_corners(len(labels), self.tries, room).to(labels.device)
         scores = crop_score(self._counts(labels, corners, num_classes), self.largest_share)
-        best = scores.argmax(dim=1).cpu()
-        chosen = corners[torch.arange(len(labels)), best]
-        return [(int(top), int(left)) for top, left in chosen]
+        best = scores.argmax(dim=1)
+        return corners.take_along_dim(best[:, None, None], dim=1)[:, 0]
 
     def _counts(self, labels: Tensor, corners: Tensor, num_classes: int) -> Tensor:
-        rows = [
-            torch.stack([self._class_counts(label, corner, num_classes) for corner in candidates])
-            for label, candidates in zip(labels, corners.tolist(), strict=True)
-        ]
-        return torch.stack(rows)
+        """Count the classes in crops of labels (B, H, W) at corners (B, T, 2): (B, T, C)."""
+        labels = labels.masked_fill(labels == IGNORE_INDEX, num_classes)
+        counts = labels.new_zeros(*corners.shape[:2], num_classes + 1)
+        for count, candidates in zip(counts.unbind(1), corners.unbind(1), strict=True):
+            crops = self(labels, candidates).flatten(1)
+            count.scatter_add_(1, crops, torch.ones_like(crops))
+        return counts[..., :num_classes]
 
-    def _class_counts(self, label: Tensor, corner: Sequence[int], num_classes: int) -> Tensor:
-        crop = self._crop_one(label, corner)
-        return torch.bincount(crop[crop != IGNORE_INDEX], minlength=num_classes)
-
-    def _crop_one(self, image: Tensor, corner: Sequence[int]) -> Tensor:
-        top, left = corner
-        return image[..., top : top + self.height, left : left + self.width]
-
-    def __call__(self, images: Tensor, corners: Sequence[Sequence[int]]) -> Tensor:
-        """Crop images (B, ..., H, W) at the chosen corners."""
-        pairs = zip(images, corners, strict=True)
-        return torch.stack([self._crop_one(image, corner) for image, corner in pairs])
+    def __call__(self, images: Tensor, corners: Tensor) -> Tensor:
+        """Crop images (B, H, W) or (B, K, H, W) at corners (B, 2); no host waits for them."""
+        image = torch.arange(len(images), device=images.device)[:, None, None]
+        row = corners[:, :1] + torch.arange(self.height, device=images.device)
+        column = corners[:, 1:] + torch.arange(self.width, device=images.device)
+        channels_last = images if images.ndim == 3 else images.movedim(1, -1)
+        cropped = channels_last[image, row[:, :, None], column[:, None, :]]
+        return cropped if images.ndim == 3 else cropped.movedim(-1, 1)

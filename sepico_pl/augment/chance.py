@@ -73,11 +73,14 @@ class Chance:
         return torch.from_numpy(corners[self._own(images)])
 
     def pasted_classes(self, present: Tensor, images: int) -> list[Tensor]:
-        """Choose half of the classes `present` (K,), rounded up, to paste into each of B images."""
+        """Choose half of the classes `present` (K,), rounded up, to paste into each of B images.
+
+        Returns:
+            Ids ((K + 1) // 2,) for each image, on the host.
+        """
         half = (len(present) + 1) // 2
         orders = [self.dice.permutation(len(present)) for _ in range(images * self.ranks)]
-        chosen = (torch.from_numpy(order[:half]) for order in orders[self._own(images)])
-        return [present[places.to(present.device)] for places in chosen]
+        return [present[torch.from_numpy(order[:half])] for order in orders[self._own(images)]]
 
     def jitter_factors(self, images: int, strength: float) -> JitterFactors:
         """Draw the strengths of a colour jitter, each uniform within `strength` of no change."""

@@ -82,15 +82,16 @@ def bank_loss(
         (N,), each >= 0.
     """
     similarity = embeddings @ bank_means(entries, filled).T / temperature
-    own_class = F.one_hot(labels, len(entries)).bool()
-    negatives = similarity.masked_fill(own_class, -math.inf).logsumexp(dim=1)
-    loss = embeddings.new_zeros(len(embeddings))
-    for label in torch.unique(labels).tolist():
-        rows = (labels == label).nonzero()[:, 0]
-        positives = embeddings[rows] @ entries[label, : int(filled[label])].T / temperature
-        per_pixel = F.softplus(negatives[rows, None] - positives).mean(dim=1)
-        loss = loss.index_copy(0, rows, per_pixel)
-    return loss
+    negatives = similarity.scatter(1, labels[:, None], -math.inf).logsumexp(dim=1)
+    order = labels.argsort()
+    counts = torch.zeros_like(filled).scatter_add_(0, labels, torch.ones_like(labels))
+    sizes, lengths = torch.stack([counts, filled]).tolist()
+    by_class = torch.split(embeddings[order], sizes), torch.split(negatives[order], sizes)
+    losses = [
+        F.softplus(others[:, None] - rows @ bank[:length].T / temperature).mean(dim=1)
+        for rows, others, bank, length in zip(*by_class, entries, lengths, strict=True)
+    ]
+    return torch.cat(losses)[order.argsort()]
 
 
 def diversity(embedding: Tensor, mean: Tensor, temperature: float) -> Tensor:
@@ -117,6 +118,5 @@ def margins(embeddings: Tensor, labels: Tensor, mean: Tensor) -> Tensor:
     progress where the loss hardly moves (tau = 100).
     """
     similarity = embeddings @ mean.T
-    own_class = F.one_hot(labels, len(mean)).bool()
-    other = similarity.masked_fill(own_class, -math.inf).amax(dim=1)
-    return similarity[own_class] - other
+    own = similarity.gather(1, labels[:, None])[:, 0]
+    return own - similarity.scatter(1, labels[:, None], -math.inf).amax(dim=1)

@@ -25,6 +25,9 @@ from sepico_pl.contrast.statistics import ClassBank, ClassMoments, at_least_floa
 from sepico_pl.ranks import shared_sum, sum_over_ranks
 from sepico_pl.types import InputError
 
+# Pixels whose losses are computed at a time: what is made on the way stays small, and in the cache.
+PIECE = 8192
+
 
 class PixelContrast(nn.Module, ABC):
     """Pull every pixel embedding to the semantic concept of its class.
@@ -90,20 +93,28 @@ class PixelContrast(nn.Module, ABC):
         """
         with torch.autocast(embeddings.device.type, enabled=False):
             pixels, classes = self._select(embeddings, labels)
-            count = sum_over_ranks(torch.tensor(len(classes), device=classes.device))
-            if not count:
-                return embeddings.sum() * 0
-            loss = shared_sum(self.pixel_losses(pixels, classes).sum()) / count
-            mean_embedding = shared_sum(pixels.sum(dim=0)) / count
+            count = self._count(classes)
+            pixel_losses = shared_sum(self._sum(pixels, classes)) / count.clamp(min=1)
+            mean_embedding = shared_sum(pixels.sum(dim=0)) / count.clamp(min=1)
             regulariser = diversity(mean_embedding, self._mean(pixels), self.temperature)
-            return self.weight * (loss + self.diversity_weight * regulariser)
+            loss = self.weight * (pixel_losses + self.diversity_weight * regulariser)
+            return loss * (count > 0)
+
+    def _sum(self, pixels: Tensor, classes: Tensor) -> Tensor:
+        pieces = zip(torch.split(pixels, PIECE), torch.split(classes, PIECE), strict=True)
+        return torch.stack([self.pixel_losses(*piece).sum() for piece in pieces]).sum()
+
+    @staticmethod
+    def _count(classes: Tensor) -> Tensor:
+        """Count the selected pixels of all ranks, a scalar."""
+        return sum_over_ranks(classes.new_full((), len(classes)))
 
     @torch.no_grad()
     def margin(self, embeddings: Tensor, labels: Tensor) -> Tensor | None:
         """Average the pixels' `losses.margins` over all ranks; None if no pixel counts."""
         with torch.autocast(embeddings.device.type, enabled=False):
             pixels, classes = self._select(embeddings, labels)
-            count = sum_over_ranks(torch.tensor(len(classes), device=classes.device))
+            count = self._count(classes)
             total = sum_over_ranks(margins(pixels, classes, self._mean(pixels)).sum())
             return total / count if count else None
 

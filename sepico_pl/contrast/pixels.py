@@ -4,6 +4,7 @@ Shapes: B batch, C classes, D embedding width, H, W label size, h, w embedding s
 pixels.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -26,11 +27,15 @@ def downscale_labels(labels: Tensor, scale: int, num_classes: int, min_share: fl
     Returns:
         (B, H // scale, W // scale) int64.
     """
-    ignored = labels == IGNORE_INDEX
-    one_hot = F.one_hot(labels.masked_fill(ignored, num_classes), num_classes + 1)
-    shares = F.avg_pool2d(one_hot.movedim(-1, 1).float(), scale)
-    share, majority = shares.max(dim=1)
-    return majority.masked_fill((majority == num_classes) | (share < min_share), IGNORE_INDEX)
+    height, width = labels.shape[-2] // scale, labels.shape[-1] // scale
+    whole = labels[:, : height * scale, : width * scale]
+    cells = whole.reshape(-1, height, scale, width, scale).transpose(2, 3).flatten(3)
+    cells = cells.masked_fill(cells == IGNORE_INDEX, num_classes)
+    counts = cells.new_zeros(*cells.shape[:3], num_classes + 1, dtype=torch.int32)
+    counts.scatter_add_(3, cells, torch.ones_like(cells, dtype=torch.int32))
+    count, majority = counts.max(dim=3)
+    left_out = (majority == num_classes) | (count / scale**2 < min_share)
+    return majority.masked_fill(left_out, IGNORE_INDEX)
 
 
 def nearest_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
@@ -81,5 +86,5 @@ def select_pixels(
     """
     size = (embeddings.shape[-2], embeddings.shape[-1])
     cells = labels_at(labels, size, num_classes, min_share)
-    selected = cells != IGNORE_INDEX
-    return embeddings.movedim(1, -1)[selected], cells[selected]
+    places = (cells != IGNORE_INDEX).nonzero(as_tuple=True)
+    return embeddings.movedim(1, -1)[places], cells[places]

@@ -8,23 +8,33 @@ weight.
 Shapes: N pixels, C classes, D embedding width, M places of a class in the bank.
 """
 
+from collections.abc import Iterator
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sepico_pl.ranks import sum_over_ranks
 
+CHUNK = 1024
+
+
+def in_chunks(values: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Go through rows (N, K) and labels (N,) in pieces whose float64 copies stay in the cache."""
+    return zip(torch.split(values, CHUNK), torch.split(labels, CHUNK), strict=True)
+
 
 def class_sums(values: Tensor, labels: Tensor, num_classes: int) -> Tensor:
-    """Add up each class's rows (N, D) over all ranks: (C, D) in float64, not through N x C x D."""
-    one_hot = F.one_hot(labels, num_classes).double()
-    with torch.autocast(values.device.type, enabled=False):
-        return sum_over_ranks(one_hot.T @ values.double())
+    """Add up each class's rows (N, K) in float64, on this rank alone: (C, K)."""
+    sums = values.new_zeros(num_classes, values.shape[1], dtype=torch.float64)
+    for rows, classes in in_chunks(values, labels):
+        sums.index_add_(0, classes, rows.double())
+    return sums
 
 
 def class_counts(labels: Tensor, num_classes: int) -> Tensor:
     """Count the pixels (N,) of each class, over all ranks: (C,) int64."""
-    return sum_over_ranks(torch.bincount(labels, minlength=num_classes))
+    counts = labels.new_zeros(num_classes).scatter_add_(0, labels, torch.ones_like(labels))
+    return sum_over_ranks(counts)
 
 
 def at_least_float32(values: Tensor) -> Tensor:
@@ -54,21 +64,27 @@ class ClassMoments(nn.Module):
     @torch.no_grad()
     def update(self, embeddings: Tensor, labels: Tensor) -> None:
         """Merge a batch: embeddings (N, D), labels (N,) int64 in [0, C); N may be 0."""
-        values = embeddings.double()
         num_classes = len(self.count)
         batch_count = class_counts(labels, num_classes)
-        divisor = batch_count.clamp(min=1)[:, None]
-        batch_mean = class_sums(values, labels, num_classes) / divisor
-        squares = (values - batch_mean[labels]).square()
-        batch_variance = class_sums(squares, labels, num_classes) / divisor
-
         total = self.count + batch_count
         weight = (batch_count.double() / total.clamp(min=1))[:, None]
-        shift = batch_mean - self.mean
-        within = torch.lerp(self.variance.double(), batch_variance, weight)
-        self.variance.copy_(within + weight * (1 - weight) * shift.square())
-        self.mean.add_(weight * shift)
+        powers = sum_over_ranks(self._powers(embeddings, labels))
+        first, second = powers / batch_count.clamp(min=1)[:, None]
+
+        shift = weight * first
+        spread = torch.lerp(self.variance.double(), second, weight)
+        self.variance.copy_((spread - shift.square()).clamp(min=0))
+        self.mean.add_(shift)
         self.count.copy_(total)
+
+    def _powers(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Add up deviations from the means so far, and their squares, by class: (2, C, D)."""
+        powers = embeddings.new_zeros(2, *self.mean.shape, dtype=torch.float64)
+        for rows, classes in in_chunks(embeddings, labels):
+            deviations = rows - self.mean.double()[classes]
+            powers[0].index_add_(0, classes, deviations)
+            powers[1].index_add_(0, classes, deviations.square_())
+        return powers
 
 
 class ClassBank(nn.Module):
@@ -98,7 +114,7 @@ class ClassBank(nn.Module):
         """Append the mean of each class in the batch: (N, D), (N,) int64; N may be 0."""
         num_classes, length, _ = self.entries.shape
         batch_count = class_counts(labels, num_classes)
-        sums = class_sums(embeddings, labels, num_classes)
+        sums = sum_over_ranks(class_sums(embeddings, labels, num_classes))
         present = batch_count > 0
         means = (sums / batch_count.clamp(min=1)[:, None]).to(self.entries.dtype)
         place = self.written % length

@@ -6,7 +6,7 @@ import pytest
 import torch
 from golden_fill import load
 
-from sepico_pl.augment.class_mix import class_mask, paste
+from sepico_pl.augment.class_mix import class_masks, paste
 
 
 @pytest.mark.parametrize("case", [0, 1, 2])
@@ -15,7 +15,7 @@ def test_masks_and_mixtures_are_the_official_ones(shared: Path, golden, case: in
     classes = json.loads((shared / "golden" / "g_h_misc.json").read_text())[f"mix_classes_c{case}"]
     source, target = torch.from_numpy(fill.fill("h.img", (2, 3, 32, 48)))
     labels = torch.from_numpy(record["mix_label"])[:, 0].long()
-    mask = class_mask(labels[0], torch.tensor(classes))[None]
+    mask = class_masks(labels[:1], [torch.tensor(classes)])
     np.testing.assert_array_equal(mask, record[f"mix_mask_c{case}"])
     image = paste(mask, source[None], target[None])
     np.testing.assert_array_equal(image, record[f"mix_img_c{case}"])

@@ -137,7 +137,7 @@ def more(state: dict) -> None:
     ],
 )
 def test_a_tensor_without_a_place_is_named(tmp_path: Path, change, said: str) -> None:
-    state = small_v1c().network.state_dict()
+    state = small_v1c().network.to(memory_format=torch.contiguous_format).state_dict()
     change(state)
     torch.save(state, tmp_path / "w.pth")
     with pytest.raises(InputError, match=rf"backbone\.weights=.*w\.pth.*{said}"):
@@ -167,7 +167,7 @@ def test_code_in_a_file_is_refused_and_never_run(tmp_path: Path, zipped: bool) -
 @pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])
 def test_a_truncated_file_is_named(tmp_path: Path, name: str, share: float) -> None:
-    state = small_v1c().network.state_dict()
+    state = small_v1c().network.to(memory_format=torch.contiguous_format).state_dict()
     path = tmp_path / name
     save_file(state, path) if name.endswith("safetensors") else torch.save(state, path)
     whole = path.read_bytes()
