@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import hydra
+from hydra.core.config_store import ConfigStore
 from hydra.errors import CompactHydraException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -43,6 +44,9 @@ NAMED_BY_THEIR_WORDS = {
     "address already in use": "MASTER_PORT is in use by another program: set it to a free port, or "
     "unset it",
 }
+
+# Hydra copies the store each time it lists a group, a hundred times for --help; nothing changes it.
+ConfigStore.__deepcopy__ = lambda store, _: store  # type: ignore[attr-defined]
 
 
 def _find_conf() -> str:

@@ -164,6 +164,8 @@ RULES: dict[str, Rule] = {
     "keep.every": NATURAL,
     "keep.last": NATURAL,
     "pictures": Limits(low=0, high=9, whole=True),
+    "compile": FLAG,
+    "recompute": FLAG,
     "strong.jitter_probability": SHARE,
     "strong.jitter_strength": Limits(low=0, high=0.5),
     "strong.blur_probability": SHARE,

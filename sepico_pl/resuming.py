@@ -19,6 +19,8 @@ FREE_ON_RESUME = (
     "start",
     "keep.",
     "pictures",
+    "compile",
+    "recompute",
     "name",
     "checked",
     "data_root",

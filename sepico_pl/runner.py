@@ -21,10 +21,12 @@ from sepico_pl.assembly import (
 from sepico_pl.boards import describe_run
 from sepico_pl.checkpoints import check_resumable, refuse_to_overwrite, save, start_from
 from sepico_pl.cli import environment
+from sepico_pl.compiling import compile_networks
 from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.judging import batch_norm_name, be_quiet, judge
 from sepico_pl.keeping import Interrupted, count_from, set_aside
 from sepico_pl.loggers import ended, forget_after
+from sepico_pl.model.recompute import recompute_blocks
 from sepico_pl.official import OfficialCheckpoint, account, read_official
 from sepico_pl.processes import (
     follow_first_rank,
@@ -70,12 +72,21 @@ def train(config: DictConfig) -> dict[str, float]:
         trainer = build_trainer(plain, folder)
         refuse_spawning_multirun(trainer)
         describe_run(trainer.loggers, plain, record, ["mIoU", *data.pair.classes.subsets])
+        prepare_networks(task, plain, trainer)
         fit(trainer, task, data, resumed)
         scores = final_scores(trainer, task, data, plain["name"], folder)
     if trainer.is_global_zero:
         report_on(folder)
     print(f"run folder: {folder}")
     return scores
+
+
+def prepare_networks(task: SegmentationTask, plain: Config, trainer: pl.Trainer) -> None:
+    """Let the networks save memory and time as configured."""
+    if plain["recompute"]:
+        recompute_blocks(task.student.encoder)
+    if plain["compile"]:
+        compile_networks(task, trainer.strategy.root_device)
 
 
 def report_on(folder: Path) -> None:

@@ -79,9 +79,10 @@ class ClassBalancedCrop:
 
     def __call__(self, images: Tensor, corners: Tensor) -> Tensor:
         """Crop images (B, H, W) or (B, K, H, W) at corners (B, 2); no host waits for them."""
-        image = torch.arange(len(images), device=images.device)[:, None, None]
-        row = corners[:, :1] + torch.arange(self.height, device=images.device)
-        column = corners[:, 1:] + torch.arange(self.width, device=images.device)
-        channels_last = images if images.ndim == 3 else images.movedim(1, -1)
-        cropped = channels_last[image, row[:, :, None], column[:, None, :]]
-        return cropped if images.ndim == 3 else cropped.movedim(-1, 1)
+        maps = images if images.ndim == 4 else images[:, None]
+        image = torch.arange(len(maps), device=maps.device)[:, None, None, None]
+        channel = torch.arange(maps.shape[1], device=maps.device)[:, None, None]
+        row = corners[:, :1] + torch.arange(self.height, device=maps.device)
+        column = corners[:, 1:] + torch.arange(self.width, device=maps.device)
+        cropped = maps[image, channel, row[:, None, :, None], column[:, None, None, :]]
+        return cropped.view(len(images), *images.shape[1:-2], self.height, self.width)

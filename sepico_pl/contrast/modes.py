@@ -94,13 +94,14 @@ class PixelContrast(nn.Module, ABC):
         with torch.autocast(embeddings.device.type, enabled=False):
             pixels, classes = self._select(embeddings, labels)
             count = self._count(classes)
-            pixel_losses = shared_sum(self._sum(pixels, classes)) / count.clamp(min=1)
+            pixel_losses = shared_sum(self.summed_losses(pixels, classes)) / count.clamp(min=1)
             mean_embedding = shared_sum(pixels.sum(dim=0)) / count.clamp(min=1)
             regulariser = diversity(mean_embedding, self._mean(pixels), self.temperature)
             loss = self.weight * (pixel_losses + self.diversity_weight * regulariser)
             return loss * (count > 0)
 
-    def _sum(self, pixels: Tensor, classes: Tensor) -> Tensor:
+    def summed_losses(self, pixels: Tensor, classes: Tensor) -> Tensor:
+        """Add up the losses of selected pixels, (N, D) and (N,), on this rank alone: a scalar."""
         pieces = zip(torch.split(pixels, PIECE), torch.split(classes, PIECE), strict=True)
         return torch.stack([self.pixel_losses(*piece).sum() for piece in pieces]).sum()
 

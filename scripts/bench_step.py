@@ -1,0 +1,462 @@
+"""A whole training step, by part, beside the same step written in the official order.
+
+    python scripts/bench_step.py                       # every network and setting for this machine
+    python scripts/bench_step.py --networks resnet50   # one of them; --repeats, --profile
+
+The official order (docs/performance.md): source, target and mixed pass, each with a backward pass
+of its own; four teacher forwards, the decoded source among them; statistics through N x C x D; one
+loop over the parameters for the teacher and one for the optimizer. Both steps have the same
+network, data, contrast (distribution, from the first step on) and losses. Medians of turns that
+alternate. On a CUDA device also TFLOP/s beside the device's own matrix product.
+"""
+
+import argparse
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
+
+import torch
+from bench_contrast import ExpandedMoments, one_hot_labels
+from hydra import compose, initialize_config_dir
+from measuring import ROOT, LiveBytes, interleaved, now, publish
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
+
+from sepico_pl.adapt.pseudo_labels import mixing_weight, most_likely
+from sepico_pl.adapt.teacher import ema_decay
+from sepico_pl.assembly import build_data, build_task, plain_config
+from sepico_pl.augment.class_mix import classes_present, paste
+from sepico_pl.compiling import compile_networks
+from sepico_pl.contrast.modes import PixelContrast
+from sepico_pl.judging import be_quiet
+from sepico_pl.model.recompute import recompute_blocks
+from sepico_pl.module import SePiCo
+from sepico_pl.types import IGNORE_INDEX
+
+Row = dict[str, object]
+
+
+class Plan(NamedTuple):
+    """What is trained: the target image is twice as wide as the crop."""
+
+    backbone: str
+    head: str
+    crop: int
+    batch: int
+
+
+CPU_PLANS = {
+    "resnet10t": Plan("resnet10t", "light", 64, 4),
+    "resnet50": Plan("resnet50_v1c", "deeplabv2", 128, 2),
+}
+GPU_PLANS = {
+    "resnet101": Plan("resnet101_v1c", "deeplabv2", 640, 2),
+    "mit_b5": Plan("mit_b5", "daformer", 640, 2),
+}
+
+
+class Setting(NamedTuple):
+    """How it is computed."""
+
+    official: bool = False
+    tf32: bool = False
+    bfloat16: bool = False
+    compiled: bool = False
+    recompute: bool = False
+    channels_last: bool = False
+
+
+CPU_SETTINGS = {"official order": Setting(official=True), "ours": Setting()}
+GPU_SETTINGS = {
+    "official order, float32": Setting(official=True),
+    "float32": Setting(),
+    "tf32": Setting(tf32=True),
+    "bf16": Setting(tf32=True, bfloat16=True),
+    "bf16, compiled": Setting(tf32=True, bfloat16=True, compiled=True),
+    "bf16, channels-last": Setting(tf32=True, bfloat16=True, channels_last=True),
+    "bf16, recompute": Setting(tf32=True, bfloat16=True, recompute=True),
+}
+
+
+def data(plan: Plan, device: str) -> dict[str, dict[str, Tensor]]:
+    """Draw images with labels in blocks, so that every class has pixels to contrast."""
+    dice = torch.Generator().manual_seed(0)
+    crop, batch = plan.crop, plan.batch
+    cells = torch.randint(0, 19, (batch, crop // 32, crop // 32), generator=dice)
+    label = cells.repeat_interleave(32, 1).repeat_interleave(32, 2)
+    source = {"image": torch.randn(batch, 3, crop, crop, generator=dice), "label": label}
+    target = {"image": torch.randn(batch, 3, crop, 2 * crop, generator=dice)}
+    return {
+        domain: {name: tensor.to(device) for name, tensor in tensors.items()}
+        for domain, tensors in (("source", source), ("target", target))
+    }
+
+
+def build(plan: Plan, device: str) -> SePiCo:
+    """Build the whole method around a network, without a trainer and its logs."""
+    size = f"dataset.size=[{plan.crop},{2 * plan.crop}]"
+    choices = [f"backbone={plan.backbone}", f"head={plan.head}", size, "dataset=streets19"]
+    choices += [f"data.crop_size=[{plan.crop},{plan.crop}]", "adapt.contrast_start=0", "name=bench"]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        plain = plain_config(compose("run", choices))
+    torch.manual_seed(0)
+    task: SePiCo = build_task(plain, build_data(plain).pair)
+    task.logs_this_step = lambda: False
+    task.log = lambda *_, **__: None
+    task.strong.jitter_probability = task.strong.blur_probability = 1.0
+    return task.train().to(device)
+
+
+class Step:
+    """One training step, as `SegmentationTask.training_step` makes it, without a trainer."""
+
+    def __init__(self, plan: Plan, setting: Setting, device: str) -> None:
+        self.setting, self.device = setting, device
+        self.task = build(plan, device)
+        self.batch = data(plan, device)
+        self.optimizer, _ = self.task.build_optimizer(self.task.student, 40_000)
+        if setting.official:
+            in_official_order(self.task)
+            groups = self.optimizer.param_groups
+            self.optimizer = torch.optim.AdamW(groups, fused=False, foreach=False)
+        if setting.channels_last:
+            self.task.to(memory_format=torch.channels_last)
+        if setting.recompute:
+            recompute_blocks(self.task.student.encoder)
+        if setting.compiled:
+            compile_networks(self.task, torch.device(device))
+
+    def precision(self) -> AbstractContextManager[object]:
+        """Enter autocast, or nothing."""
+        torch.backends.cuda.matmul.allow_tf32 = self.setting.tf32
+        torch.backends.cudnn.allow_tf32 = self.setting.tf32
+        if self.setting.bfloat16:
+            return torch.autocast(torch.device(self.device).type, torch.bfloat16)
+        return nullcontext()
+
+    def make(self) -> None:
+        """Make the step."""
+        with self.precision():
+            self.optimizer.zero_grad()
+            for _, loss in self.task.losses(self.batch):
+                self.backward(loss)
+                del loss
+        self.optimizer_step()
+
+    def backward(self, loss: Tensor) -> None:
+        """Make a backward pass."""
+        loss.backward()
+
+    def optimizer_step(self) -> None:
+        """Make the optimizer's step."""
+        self.optimizer.step()
+
+
+def in_official_order(task: SePiCo) -> None:
+    """Let a task take its step as the official code does: the same numbers but for rounding."""
+    task.losses = lambda batch: official_losses(task, batch)
+    (stage,) = task.contrast.stages
+    num_classes, width = stage.moments.mean.shape
+    stage.moments = ExpandedMoments(num_classes, width).to(stage.moments.mean.device)
+    stage.update = lambda embeddings, labels: expanded_update(stage, embeddings, labels)
+
+
+def official_losses(
+    task: SePiCo, batch: dict[str, dict[str, Tensor]]
+) -> Iterator[tuple[str, Tensor]]:
+    """Yield the losses of the source, target and mixed pass."""
+    source, target = batch["source"], batch["target"]
+    task.start_step()
+    follow_one_by_one(task)
+    target = task.crop_target(target)
+    pseudo = most_likely(task.vote(task.teacher, target))
+    trust = mixing_weight(pseudo.confidence, task.confidence_threshold)
+    weight = task.ignored_rows.pixel_weights(pseudo.confidence, trust)
+    draw = task.strong.draw(task.chance)
+    strong_source = task.strong(source["image"], draw, task.chance)
+    strong_target = task.strong(target["image"], draw, task.chance)
+    task.teacher(source["image"])
+    task.update_statistics(source)
+    yield "source", task.source_loss(strong_source, source["label"])
+    yield "target", task.target_loss(strong_target, pseudo.label.where(weight > 0, IGNORE_INDEX))
+    mask = task.pasted(source["label"], classes_present(source["label"]))
+    mixed = task.strong(paste(mask, source["image"], target["image"]), draw, task.chance)
+    mixed_label = paste(mask, source["label"], pseudo.label)
+    mixed_weight = paste(mask, torch.ones_like(weight), weight)
+    yield "mixed", task.cross_entropy(task.student(mixed), mixed_label, mixed_weight)
+
+
+@torch.no_grad()
+def follow_one_by_one(task: SePiCo) -> None:
+    """Let the teacher follow, one parameter after the other."""
+    keep = ema_decay(task.global_step, task.teacher.decay)
+    parameters = zip(task.teacher.network.parameters(), task.student.parameters(), strict=True)
+    for own, theirs in parameters:
+        own.copy_(keep * own + (1 - keep) * theirs)
+
+
+@torch.no_grad()
+def expanded_update(stage: PixelContrast, embeddings: Tensor, labels: Tensor) -> None:
+    """Take the source's statistics through one-hot label maps and N x C x D."""
+    scale = labels.shape[-1] // embeddings.shape[-1]
+    cells = one_hot_labels(labels, scale, len(stage.moments.count), stage.min_share)
+    chosen = cells != IGNORE_INDEX
+    stage.moments.update(embeddings.movedim(1, -1)[chosen].float(), cells[chosen])
+
+
+class Parts:
+    """Sums up the seconds of named calls, without those of named calls inside them."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.inside = [0.0]
+
+    def watch(self, owner: object, method: str, name: str) -> None:
+        """Time what `owner.method` does from now on."""
+        original = getattr(owner, method)
+
+        def timed(*args: object, **kwargs: object) -> object:
+            start = now()
+            self.inside.append(0.0)
+            result = original(*args, **kwargs)
+            took = now() - start
+            self.seconds[name] += took - self.inside.pop()
+            self.inside[-1] += took
+            return result
+
+        setattr(owner, method, timed)
+
+
+def by_part(step: Step, repeats: int) -> list[Row]:
+    """Split a step into its parts; on a GPU each waits for the one before."""
+    parts, task = Parts(), step.task
+    parts.watch(task.teacher, "follow", "teacher follows the student")
+    parts.watch(task, "vote", "teacher labels the target (whole and crop)")
+    parts.watch(task, "crop_target", "balanced crop")
+    draw = task.strong.draw
+    parts.watch(task, "strong", "jitter and blur")
+    task.strong.draw = draw
+    parts.watch(task, "update_statistics", "teacher embeds the source")
+    parts.watch(task.contrast, "update", "label downscaling, statistics")
+    for method in ("encode", "decode", "embed"):
+        parts.watch(task.student, method, f"student: {method}")
+    parts.watch(task, "contrast_loss", "contrast losses")
+    parts.watch(task, "cross_entropy", "cross-entropies")
+    parts.watch(step, "backward", "backward passes")
+    parts.watch(step, "optimizer_step", "optimizer")
+    parts.watch(step, "make", "the rest: mixing, pasting, random numbers")
+    for _ in range(2):
+        step.make()
+    parts.seconds.clear()
+    for _ in range(repeats):
+        step.make()
+    total = sum(parts.seconds.values())
+    return [
+        {"part": name, "ms": f"{1e3 * seconds / repeats:.1f}", "share": f"{seconds / total:.1%}"}
+        for name, seconds in sorted(parts.seconds.items(), key=lambda item: -item[1])
+    ]
+
+
+def contrast_alone(step: Step, *, projected: bool) -> Callable[[], None]:
+    """Return what the contrast adds to a step, forward and backward.
+
+    Label downscaling, statistics, the losses of source and target, and if `projected` the
+    projection of teacher and student.
+    """
+    task, label = step.task, step.batch["source"]["label"]
+    with torch.no_grad(), step.precision():
+        stages = task.student.encode(step.batch["source"]["image"])
+        maps = task.student.embed(stages)
+    leaves = [one.detach().requires_grad_() for one in (stages if projected else maps)]
+
+    def run() -> None:
+        with step.precision():
+            with torch.no_grad():
+                seen = task.teacher.network.embed(stages) if projected else maps
+                task.contrast.update(seen, label)
+            for _ in ("target", "source"):
+                embeddings = task.student.embed(leaves) if projected else leaves
+                task.contrast(embeddings, label).backward()
+
+    return run
+
+
+def memory_by_phase(step: Step) -> list[Row]:
+    """Say how much is held at most in each phase, beyond networks and optimizer state."""
+    step.make()
+    task, batch = step.task, step.batch
+    on_gpu = torch.device(step.device).type == "cuda"
+    rows = []
+    with nullcontext() if on_gpu else LiveBytes() as live, step.precision():
+        step.optimizer.zero_grad()
+        losses = iter(task.losses(batch))
+        start = torch.cuda.memory_allocated() if on_gpu else 0
+
+        def peak(phase: str) -> None:
+            most = torch.cuda.max_memory_allocated() - start if on_gpu else live.peak
+            rows.append({"phase": phase, "GB at most": f"{most / 1e9:.3f}"})
+            if on_gpu:
+                torch.cuda.reset_peak_memory_stats()
+            else:
+                live.peak = live.now
+
+        if on_gpu:
+            torch.cuda.reset_peak_memory_stats()
+        for name in ("mixed", "target", "source"):
+            _, loss = next(losses)
+            peak(
+                "teacher, statistics, augmentation, mixed pass"
+                if name == "mixed"
+                else f"{name} pass"
+            )
+            step.backward(loss)
+            del loss
+            peak(f"{name} backward pass")
+    step.optimizer_step()
+    return rows
+
+
+def resident_bytes(step: Step) -> int:
+    """Count networks, gradients and optimizer state."""
+    tensors = [*step.task.parameters(), *step.task.buffers(), *step.task.student.parameters()]
+    state = [t for s in step.optimizer.state.values() for t in s.values()]
+    return sum(tensor.nbytes for tensor in [*tensors, *state])
+
+
+def flops(run: Callable[[], None]) -> int:
+    """Count the floating-point operations of matrix products and convolutions."""
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return counter.get_total_flops()
+
+
+def matmul_rate(device: str, dtype: torch.dtype) -> float:
+    """Measure the device's matrix product: floating-point operations per second."""
+    size = 8192 if torch.device(device).type == "cuda" else 2048
+    left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    seconds = interleaved({"product": lambda: left @ right}, repeats=10)["product"]
+    return 2 * size**3 / seconds
+
+
+def top_ten(step: Step) -> list[Row]:
+    """Profile two steps: the ten operations that take longest by themselves."""
+    on_gpu = torch.device(step.device).type == "cuda"
+    kinds = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * on_gpu
+    step.make()
+    with profile(activities=kinds) as profiled:
+        step.make()
+        step.make()
+    attribute = "self_device_time_total" if on_gpu else "self_cpu_time_total"
+    events = sorted(profiled.key_averages(), key=lambda event: -getattr(event, attribute))
+    total = sum(getattr(event, attribute) for event in events)
+    return [
+        {
+            "operation": event.key[:60],
+            "ms a step": f"{getattr(event, attribute) / 2e3:.1f}",
+            "share": f"{getattr(event, attribute) / total:.1%}",
+            "calls a step": event.count // 2,
+        }
+        for event in events[:10]
+    ]
+
+
+def compare_on_cpu(plan: Plan, repeats: int) -> dict[str, list[Row]]:
+    """Compare both steps, turn by turn."""
+    steps = {name: Step(plan, setting, "cpu") for name, setting in CPU_SETTINGS.items()}
+    turns = {name: step.make for name, step in steps.items()}
+    turns["labels, statistics, losses"] = contrast_alone(steps["ours"], projected=False)
+    turns["the same with the projection"] = contrast_alone(steps["ours"], projected=True)
+    seconds = interleaved(turns, repeats=repeats)
+    operations = {name: flops(run) for name, run in turns.items()}
+    official = seconds["official order"]
+    rows = [
+        {
+            "step": name,
+            "ms": f"{1e3 * time:.1f}",
+            "of the official order": f"{time / official:.3f}",
+            "of ours": f"{time / seconds['ours']:.3f}",
+            "GFLOP": f"{operations[name] / 1e9:.1f}",
+            "GFLOP, of ours": f"{operations[name] / operations['ours']:.3f}",
+        }
+        for name, time in seconds.items()
+    ]
+    return {
+        "the step": rows,
+        "by part": by_part(steps["ours"], repeats),
+        "memory by phase": memory_by_phase(Step(plan, Setting(), "cpu")),
+        "memory by phase, recompute=true": memory_by_phase(
+            Step(plan, Setting(recompute=True), "cpu")
+        ),
+    }
+
+
+def compare_on_gpu(plan: Plan, repeats: int, device: str) -> dict[str, list[Row]]:
+    """Measure every setting by itself: none must share the memory of another."""
+    rows, tables = [], {}
+    for name, setting in GPU_SETTINGS.items():
+        step = Step(plan, setting, device)
+        seconds = interleaved({"step": step.make}, repeats=repeats, warm_up=3)["step"]
+        torch.cuda.reset_peak_memory_stats()
+        step.make()
+        peak = torch.cuda.max_memory_allocated()
+        with step.precision():
+            dtype = torch.bfloat16 if setting.bfloat16 else torch.float32
+            rate = matmul_rate(device, dtype)
+            achieved = flops(step.make) / seconds
+            added = {
+                name: contrast_alone(step, projected=projected)
+                for name, projected in (("contrast", False), ("with projection", True))
+            }
+            alone = interleaved(added, repeats=repeats)
+        rows.append(
+            {
+                "step": name,
+                "ms": f"{1e3 * seconds:.1f}",
+                "times faster": f"{rows[0]['seconds'] / seconds:.2f}" if rows else "1",
+                "GB at most": f"{peak / 1e9:.2f}",
+                "share of memory": f"{peak / rows[0]['bytes']:.2f}" if rows else "1",
+                **{name: f"{time / seconds:.1%}" for name, time in alone.items()},
+                "TFLOP/s": f"{achieved / 1e12:.1f}",
+                "of the matrix product": f"{achieved / rate:.0%}",
+                "seconds": seconds,
+                "bytes": peak,
+            }
+        )
+        print(*rows[-1].values(), sep=" | ", flush=True)
+        if not setting.compiled:
+            tables[f"{name}: memory by phase"] = memory_by_phase(step)
+            tables[f"{name}: top ten operations"] = top_ten(step)
+            tables[f"{name}: by part"] = [] if setting.official else by_part(step, repeats)
+        del step
+        torch.cuda.empty_cache()
+    return {"the step": rows, **tables}
+
+
+def main() -> None:
+    """Measure, print and write."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    plans = GPU_PLANS | CPU_PLANS if device == "cuda" else CPU_PLANS
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--networks", nargs="+", choices=plans, default=list(plans))
+    parser.add_argument("--repeats", type=int, default=7)
+    chosen = parser.parse_args()
+    be_quiet()
+    tables = {}
+    for name in chosen.networks:
+        plan = plans[name]
+        if device == "cuda":
+            found = compare_on_gpu(plan, chosen.repeats, device)
+        else:
+            found = compare_on_cpu(plan, chosen.repeats)
+            found["top ten operations"] = top_ten(Step(plan, Setting(), device))
+        size = f"{plan.crop}x{plan.crop}, batch {plan.batch}"
+        tables |= {
+            f"{plan.backbone} + {plan.head}, {size}: {title}": t for title, t in found.items()
+        }
+    publish("step", tables)
+
+
+if __name__ == "__main__":
+    main()
