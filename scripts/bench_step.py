@@ -156,6 +156,7 @@ class Step:
 
 def in_official_order(task: SePiCo) -> None:
     """Let a task take its step as the official code does: the same numbers but for rounding."""
+    task.to(memory_format=torch.contiguous_format)
     task.losses = lambda batch: official_losses(task, batch)
     (stage,) = task.contrast.stages
     num_classes, width = stage.moments.mean.shape
@@ -336,7 +337,7 @@ def matmul_rate(device: str, dtype: torch.dtype) -> float:
     """Measure the device's matrix product: floating-point operations per second."""
     size = 8192 if torch.device(device).type == "cuda" else 2048
     left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-    seconds = interleaved({"product": lambda: left @ right}, repeats=10)["product"]
+    seconds = interleaved({"product": lambda: left @ right}, repeats=10).median("product")
     return 2 * size**3 / seconds
 
 
@@ -370,17 +371,16 @@ def compare_on_cpu(plan: Plan, repeats: int) -> dict[str, list[Row]]:
     turns["the same with the projection"] = contrast_alone(steps["ours"], projected=True)
     seconds = interleaved(turns, repeats=repeats)
     operations = {name: flops(run) for name, run in turns.items()}
-    official = seconds["official order"]
     rows = [
         {
             "step": name,
-            "ms": f"{1e3 * time:.1f}",
-            "of the official order": f"{time / official:.3f}",
-            "of ours": f"{time / seconds['ours']:.3f}",
+            "ms": f"{1e3 * seconds.median(name):.1f}",
+            "of the official order": f"{seconds.ratio(name, 'official order'):.3f}",
+            "of ours": f"{seconds.ratio(name, 'ours'):.3f}",
             "GFLOP": f"{operations[name] / 1e9:.1f}",
             "GFLOP, of ours": f"{operations[name] / operations['ours']:.3f}",
         }
-        for name, time in seconds.items()
+        for name in seconds
     ]
     return {
         "the step": rows,
@@ -397,7 +397,7 @@ def compare_on_gpu(plan: Plan, repeats: int, device: str) -> dict[str, list[Row]
     rows, tables = [], {}
     for name, setting in GPU_SETTINGS.items():
         step = Step(plan, setting, device)
-        seconds = interleaved({"step": step.make}, repeats=repeats, warm_up=3)["step"]
+        seconds = interleaved({"step": step.make}, repeats=repeats, warm_up=3).median("step")
         torch.cuda.reset_peak_memory_stats()
         step.make()
         peak = torch.cuda.max_memory_allocated()
@@ -417,7 +417,7 @@ def compare_on_gpu(plan: Plan, repeats: int, device: str) -> dict[str, list[Row]
                 "times faster": f"{rows[0]['seconds'] / seconds:.2f}" if rows else "1",
                 "GB at most": f"{peak / 1e9:.2f}",
                 "share of memory": f"{peak / rows[0]['bytes']:.2f}" if rows else "1",
-                **{name: f"{time / seconds:.1%}" for name, time in alone.items()},
+                **{name: f"{alone.median(name) / seconds:.1%}" for name in alone},
                 "TFLOP/s": f"{achieved / 1e12:.1f}",
                 "of the matrix product": f"{achieved / rate:.0%}",
                 "seconds": seconds,

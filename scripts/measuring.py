@@ -82,18 +82,31 @@ def peak_bytes(function: Callable[[], object], device: torch.device | str = "cpu
     return live.peak
 
 
+class Turns(dict[str, list[float]]):
+    """Seconds of each variant, turn by turn."""
+
+    def median(self, name: str) -> float:
+        """Return the median seconds of a variant."""
+        return statistics.median(self[name])
+
+    def ratio(self, name: str, reference: str) -> float:
+        """Return the median, over the turns, of a variant's share of another's seconds."""
+        pairs = zip(self[name], self[reference], strict=True)
+        return statistics.median(one / other for one, other in pairs)
+
+
 def interleaved(
     variants: Mapping[str, Callable[[], object]], *, repeats: int, warm_up: int = 2
-) -> dict[str, float]:
-    """Time variants in turns, so that the machine's moods meet all of them: median seconds each."""
-    seconds: dict[str, list[float]] = {name: [] for name in variants}
+) -> Turns:
+    """Time variants in turns, so that the machine's moods meet all of them alike."""
+    seconds = Turns({name: [] for name in variants})
     for turn in range(warm_up + repeats):
         for name, function in variants.items():
             start = now()
             function()
             if turn >= warm_up:
                 seconds[name].append(now() - start)
-    return {name: statistics.median(times) for name, times in seconds.items()}
+    return seconds
 
 
 def now() -> float:

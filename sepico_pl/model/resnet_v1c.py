@@ -5,6 +5,7 @@ ResNet: He et al. 2016; the stem of three 3x3 convolutions: He et al. 2019 ("bag
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.hub import load_state_dict_from_url
 from torchvision.models.resnet import BasicBlock, Bottleneck, conv1x1, conv3x3
@@ -163,7 +164,8 @@ class ResNetV1c(Encoder):
             adopt_file(network, file)
         if norm == "group":
             replace_batch_norm(network)
-        super().__init__(network)
+        # Its wide convolutions are faster so (docs/performance.md); what follows takes it over.
+        super().__init__(network.to(memory_format=torch.channels_last))
         self.measure()
 
     def forward(self, image: Tensor) -> list[Tensor]:

@@ -137,7 +137,7 @@ def more(state: dict) -> None:
     ],
 )
 def test_a_tensor_without_a_place_is_named(tmp_path: Path, change, said: str) -> None:
-    state = small_v1c().network.state_dict()
+    state = small_v1c().network.to(memory_format=torch.contiguous_format).state_dict()
     change(state)
     torch.save(state, tmp_path / "w.pth")
     with pytest.raises(InputError, match=rf"backbone\.weights=.*w\.pth.*{said}"):
