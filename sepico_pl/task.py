@@ -213,7 +213,7 @@ class SegmentationTask(pl.LightningModule, ABC):
         label = batch["label"]
         scores = self.inference(self.student, batch["image"], label.shape[-2:])
         domain = self.trainer.datamodule.domains[dataloader_idx]  # type: ignore[attr-defined]
-        self._matrix(domain).update(scores.argmax(dim=1), label)
+        self._matrix(domain).update(scores.max(dim=1).indices, label)
 
     def _matrix(self, domain: str) -> MulticlassConfusionMatrix:
         return self.target_matrix if domain == "target" else self.source_matrix

@@ -58,7 +58,7 @@ class Predictor:
             small = scores if self.inference.single_view else log(probabilities)
             logits = resize(small[None], input_size)[0].half().cpu().numpy()
         return Prediction(
-            ids=full.argmax(dim=0).byte().cpu().numpy(),
+            ids=full.max(dim=0).indices.byte().cpu().numpy(),
             confidence=(255 * probabilities.amax(dim=0)).round().byte().cpu().numpy(),
             logits=logits,
         )

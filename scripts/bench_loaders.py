@@ -3,22 +3,27 @@
 GTA5-like pairs (1914x1052, palette labels), SYNTHIA-like pairs (1280x760, 16-bit labels) and
 Cityscapes-like targets (2048x1024), once as they are and once from the resized copy of `prepare`.
 Pictures are generated streets, enlarged, with camera noise: their PNGs are about as large as real
-ones.
+ones. Then how long training steps wait for GTA5-like and Cityscapes-like batches of two workers per
+stream, with the network that this machine can train: on a GPU the paper's DeepLab-v2 on 640x640
+crops, else a small one on 256x256.
 
-    python scripts/loaders.py
+    python scripts/bench_loaders.py
 """
 
 import argparse
 import os
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
+from bench_step import Plan, Setting, Step
+from measuring import now, publish
 from PIL import Image
-from rich.console import Console
-from rich.table import Table
+from torch.utils.data import DataLoader
 
 from sepico_pl.data import benchmarks
 from sepico_pl.data.classes import CITYSCAPES, CITYSCAPES_TRAIN_IDS, SYNTHIA_TRAIN_IDS
@@ -30,6 +35,8 @@ from sepico_pl.data.streams import SourceStream, TargetStream
 from sepico_pl.data.streets import StreetScenes
 
 CROP = (640, 640)
+PLAN = Plan("resnet10t", "light", 256, 2)  # where there is no GPU
+WORKERS, WARM_UP = 2, 2
 BOXES = {"gta": (720, 1280), "synthia": (760, 1280), "cityscapes": (640, 1280)}
 SIZES = {"gta": (1052, 1914), "synthia": (760, 1280), "cityscapes": (1024, 2048)}
 
@@ -75,7 +82,9 @@ def write(root: Path, name: str, index: int, image: np.ndarray, label: np.ndarra
         cv2.imwrite(str(files[1]), wide)
 
 
-def stream(name: str, root: Path, ledger: Ledger) -> SourceStream | TargetStream:
+def stream(
+    name: str, root: Path, ledger: Ledger, crop: Sequence[int] = CROP
+) -> SourceStream | TargetStream:
     if name == "cityscapes":
         images = benchmarks.cityscapes(str(root)).images("train")
         return TargetStream(images, box=BOXES[name], seed=0)
@@ -84,7 +93,7 @@ def stream(name: str, root: Path, ledger: Ledger) -> SourceStream | TargetStream
     return SourceStream(
         pairs,
         box=BOXES[name],
-        crop=RandomCropFlip(CROP, 10),
+        crop=RandomCropFlip(crop, 10),
         largest_share=0.75,
         rare_classes=RareClassSampling(pairs.class_counts, temperature=0.01, min_pixels=3000),
         seed=0,
@@ -111,13 +120,56 @@ def copy(name: str, origin: Path, destination: Path) -> None:
     copy_all(jobs, BOXES[name], os.cpu_count() or 1)
 
 
+def wait(root: Path, steps: int) -> dict[str, object]:
+    """Train from the files below `root` and share out the time."""
+    on_gpu = torch.cuda.is_available()
+    device = "cuda" if on_gpu else "cpu"
+    plan = Plan("resnet101_v1c", "deeplabv2", 640, 2) if on_gpu else PLAN
+    step = Step(plan, Setting(tf32=on_gpu, bfloat16=on_gpu), device)
+    loaders = {
+        domain: iter(
+            DataLoader(
+                stream(kind, root / kind, Ledger(None), (plan.crop, plan.crop)),
+                batch_size=plan.batch,
+                sampler=range((steps + WARM_UP) * plan.batch),
+                num_workers=WORKERS,
+                pin_memory=on_gpu,
+            )
+        )
+        for domain, kind in (("source", "gta"), ("target", "cityscapes"))
+    }
+    waited = moved = computed = 0.0
+    for turn in range(steps + WARM_UP):
+        times = [now()]
+        batches = {domain: next(loader) for domain, loader in loaders.items()}
+        times.append(now())
+        step.batch = {
+            domain: {name: one.to(device, non_blocking=True) for name, one in batch.items()}
+            for domain, batch in batches.items()
+        }
+        times.append(now())
+        step.make()
+        times.append(now())
+        if turn >= WARM_UP:
+            waited += times[1] - times[0]
+            moved += times[2] - times[1]
+            computed += times[3] - times[2]
+    total = waited + moved + computed
+    return {
+        "waiting for data": f"{waited / total:.2%}",
+        "to the device": f"{moved / total:.2%}",
+        "step, ms": f"{1e3 * total / steps:.0f}",
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--files", type=int, default=24, help="made per data set")
     parser.add_argument("--samples", type=int, default=60, help="timed per row")
+    parser.add_argument("--steps", type=int, default=10, help="trained per row")
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    table = Table("stream", "file", "MB per image", "as downloaded", "from the copy", "ratio")
+    rates, waits = [], []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make(folder / "original", options.files)
@@ -127,17 +179,20 @@ def main() -> None:
             largest = [file.stat().st_size for file in origin.rglob("*.png")]
             plain = rate(stream(kind, origin, Ledger(None)), options.samples)
             quick = rate(stream(kind, small, Ledger(None)), options.samples)
-            table.add_row(
-                f"{kind}, {'target' if kind == 'cityscapes' else 'source'}",
-                f"{width}x{height}",
-                f"{max(largest) / 1e6:.1f}",
-                f"{plain:.1f} images/s",
-                f"{quick:.1f} images/s",
-                f"{quick / plain:.2f}",
+            rates.append(
+                {
+                    "stream": f"{kind}, {'target' if kind == 'cityscapes' else 'source'}",
+                    "file": f"{width}x{height}",
+                    "MB per image": f"{max(largest) / 1e6:.1f}",
+                    "as downloaded": f"{plain:.1f} images/s",
+                    "from the copy": f"{quick:.1f} images/s",
+                    "ratio": f"{quick / plain:.2f}",
+                }
             )
-    console = Console(width=110)
-    console.print("Images per second of one worker (one thread), decoding to tensors")
-    console.print(table)
+        for files in ("small", "original"):
+            waits.append({"files": files, **wait(folder / files, options.steps)})
+    titles = "one worker (one thread), decoding to tensors", f"{WORKERS} workers per stream"
+    publish("loaders", dict(zip(titles, (rates, waits), strict=True)))
 
 
 if __name__ == "__main__":
