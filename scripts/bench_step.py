@@ -1,7 +1,7 @@
 """A whole training step, by part, beside the same step written in the official order.
 
     python scripts/bench_step.py                       # every network and setting for this machine
-    python scripts/bench_step.py --networks resnet50   # one of them; --repeats, --profile
+    python scripts/bench_step.py --networks resnet50   # one of them
 
 The official order (docs/performance.md): source, target and mixed pass, each with a backward pass
 of its own; four teacher forwards, the decoded source among them; statistics through N x C x D; one
@@ -11,6 +11,7 @@ alternate. On a CUDA device also TFLOP/s beside the device's own matrix product.
 """
 
 import argparse
+import gc
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -119,8 +120,8 @@ class Step:
         self.optimizer, _ = self.task.build_optimizer(self.task.student, 40_000)
         if setting.official:
             in_official_order(self.task)
-            groups = self.optimizer.param_groups
-            self.optimizer = torch.optim.AdamW(groups, fused=False, foreach=False)
+            for group in self.optimizer.param_groups:
+                group.update(fused=False, foreach=False)
         if setting.channels_last:
             self.task.to(memory_format=torch.channels_last)
         if setting.recompute:
@@ -292,7 +293,7 @@ def memory_by_phase(step: Step) -> list[Row]:
     rows = []
     with nullcontext() if on_gpu else LiveBytes() as live, step.precision():
         step.optimizer.zero_grad()
-        losses = iter(task.losses(batch))
+        losses = task.losses(batch)
         start = torch.cuda.memory_allocated() if on_gpu else 0
 
         def peak(phase: str) -> None:
@@ -305,25 +306,15 @@ def memory_by_phase(step: Step) -> list[Row]:
 
         if on_gpu:
             torch.cuda.reset_peak_memory_stats()
-        for name in ("mixed", "target", "source"):
-            _, loss = next(losses)
-            peak(
-                "teacher, statistics, augmentation, mixed pass"
-                if name == "mixed"
-                else f"{name} pass"
-            )
+        before = "teacher, statistics, augmentation, "
+        for name, loss in losses:
+            peak(f"{before}{name} pass")
+            before = ""
             step.backward(loss)
             del loss
             peak(f"{name} backward pass")
     step.optimizer_step()
     return rows
-
-
-def resident_bytes(step: Step) -> int:
-    """Count networks, gradients and optimizer state."""
-    tensors = [*step.task.parameters(), *step.task.buffers(), *step.task.student.parameters()]
-    state = [t for s in step.optimizer.state.values() for t in s.values()]
-    return sum(tensor.nbytes for tensor in [*tensors, *state])
 
 
 def flops(run: Callable[[], None]) -> int:
@@ -350,7 +341,8 @@ def top_ten(step: Step) -> list[Row]:
         step.make()
         step.make()
     attribute = "self_device_time_total" if on_gpu else "self_cpu_time_total"
-    events = sorted(profiled.key_averages(), key=lambda event: -getattr(event, attribute))
+    operations = [event for event in profiled.key_averages() if event.key.startswith("aten::")]
+    events = sorted(operations, key=lambda event: -getattr(event, attribute))
     total = sum(getattr(event, attribute) for event in events)
     return [
         {
@@ -393,45 +385,52 @@ def compare_on_cpu(plan: Plan, repeats: int) -> dict[str, list[Row]]:
 
 
 def compare_on_gpu(plan: Plan, repeats: int, device: str) -> dict[str, list[Row]]:
-    """Measure every setting by itself: none must share the memory of another."""
+    """Measure every setting by itself: none shares the memory of another."""
+    operations = flops(Step(plan, Setting(), device).make)
     rows, tables = [], {}
     for name, setting in GPU_SETTINGS.items():
-        step = Step(plan, setting, device)
-        seconds = interleaved({"step": step.make}, repeats=repeats, warm_up=3).median("step")
-        torch.cuda.reset_peak_memory_stats()
-        step.make()
-        peak = torch.cuda.max_memory_allocated()
-        with step.precision():
-            dtype = torch.bfloat16 if setting.bfloat16 else torch.float32
-            rate = matmul_rate(device, dtype)
-            achieved = flops(step.make) / seconds
-            added = {
-                name: contrast_alone(step, projected=projected)
-                for name, projected in (("contrast", False), ("with projection", True))
-            }
-            alone = interleaved(added, repeats=repeats)
-        rows.append(
-            {
-                "step": name,
-                "ms": f"{1e3 * seconds:.1f}",
-                "times faster": f"{rows[0]['seconds'] / seconds:.2f}" if rows else "1",
-                "GB at most": f"{peak / 1e9:.2f}",
-                "share of memory": f"{peak / rows[0]['bytes']:.2f}" if rows else "1",
-                **{name: f"{alone.median(name) / seconds:.1%}" for name in alone},
-                "TFLOP/s": f"{achieved / 1e12:.1f}",
-                "of the matrix product": f"{achieved / rate:.0%}",
-                "seconds": seconds,
-                "bytes": peak,
-            }
-        )
-        print(*rows[-1].values(), sep=" | ", flush=True)
-        if not setting.compiled:
-            tables[f"{name}: memory by phase"] = memory_by_phase(step)
-            tables[f"{name}: top ten operations"] = top_ten(step)
-            tables[f"{name}: by part"] = [] if setting.official else by_part(step, repeats)
-        del step
+        gc.collect()
+        torch.compiler.reset()
         torch.cuda.empty_cache()
+        row, found = measured_on_gpu(plan, setting, repeats, device, operations)
+        first = rows[0] if rows else row
+        row["times faster"] = round(first["seconds"] / row["seconds"], 2)
+        row["share of memory"] = round(row["GB at most"] / first["GB at most"], 2)
+        rows.append({"step": name, **row})
+        print(*rows[-1].values(), sep=" | ", flush=True)
+        tables |= {f"{name}: {title}": table for title, table in found.items()}
     return {"the step": rows, **tables}
+
+
+def measured_on_gpu(
+    plan: Plan, setting: Setting, repeats: int, device: str, operations: int
+) -> tuple[Row, dict[str, list[Row]]]:
+    """Measure one setting: its row, and its tables."""
+    step = Step(plan, setting, device)
+    seconds = interleaved({"step": step.make}, repeats=repeats, warm_up=3).median("step")
+    torch.cuda.reset_peak_memory_stats()
+    step.make()
+    peak = torch.cuda.max_memory_allocated()
+    with step.precision():
+        rate = matmul_rate(device, torch.bfloat16 if setting.bfloat16 else torch.float32)
+        added = {
+            "contrast": contrast_alone(step, projected=False),
+            "with projection": contrast_alone(step, projected=True),
+        }
+        alone = interleaved(added, repeats=repeats)
+    row = {
+        "seconds": round(seconds, 4),
+        "GB at most": round(peak / 1e9, 2),
+        **{name: f"{alone.median(name) / seconds:.1%}" for name in alone},
+        "TFLOP/s": f"{operations / seconds / 1e12:.1f}",
+        "of the matrix product": f"{operations / seconds / rate:.0%}",
+    }
+    if setting.compiled:
+        return row, {}
+    tables = {"memory by phase": memory_by_phase(step), "top ten operations": top_ten(step)}
+    if not setting.official:
+        tables["by part"] = by_part(step, repeats)
+    return row, tables
 
 
 def main() -> None:

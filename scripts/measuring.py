@@ -47,7 +47,7 @@ class LiveBytes(TorchDispatchMode):
         given = {id(storage) for storage in storages((args, kwargs))}
         result = func(*args, **(kwargs or {}))
         for storage in storages(result):
-            if id(storage) not in self.known | given:
+            if id(storage) not in self.known and id(storage) not in given:
                 self._take(storage)
         return result
 

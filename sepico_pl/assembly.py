@@ -86,6 +86,9 @@ def check_config(plain: Config) -> None:
             "choose contrast=none with it, or adapt=sepico"
         )
         raise InputError(message)
+    if plain["compile"] and plain["recompute"]:
+        message = "compile=true cannot compile what recompute=true runs again; choose one of them"
+        raise InputError(message)
     precision = plain["trainer"]["precision"]
     if precision in ("16-true", "bf16-true", "transformer-engine", "transformer-engine-float16"):
         message = (

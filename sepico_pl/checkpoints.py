@@ -1,7 +1,8 @@
 """Checkpoints of ours: read, rebuilt, and given to a new run as its start."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from sepico_pl.assembly import DATA_PATHS, Config, build_data, build_task, without_downloads
 from sepico_pl.data.datamodule import AdaptationData
@@ -87,6 +88,7 @@ def check_resumable(path: Path, plain: Config, task: SegmentationTask) -> int:
             f"begin a run with start={path}"
         )
         raise InputError(message)
+    _refuse_unfused(content, path, plain["trainer"]["precision"])
     before, now = flat(content["config"]), flat(plain)
     changed = [
         f"{key} was {before.get(key, 'absent')} and is {now.get(key, 'absent')}"
@@ -103,6 +105,21 @@ def check_resumable(path: Path, plain: Config, task: SegmentationTask) -> int:
         raise InputError(message)
     take_over(task, content["state_dict"], f"resume={path}")
     return int(content["global_step"])
+
+
+def _refuse_unfused(content: Mapping[str, Any], path: Path, precision: str) -> None:
+    """Refuse an optimizer of an earlier version, which a gradient scaler cannot drive any more.
+
+    Raises:
+        InputError: naming the file.
+    """
+    groups = [group for state in content["optimizer_states"] for group in state["param_groups"]]
+    if precision == "16-mixed" and not all(group.get("fused") for group in groups):
+        message = (
+            f"resume={path}: an earlier version wrote it, whose optimizer cannot go on in "
+            f"16-mixed; begin a run with start={path}"
+        )
+        raise InputError(message)
 
 
 def evaluated_network(task: SegmentationTask, network: str) -> Segmentor:

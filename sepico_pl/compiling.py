@@ -19,6 +19,7 @@ def compile_networks(task: SegmentationTask, device: torch.device) -> None:
         print(f"compile=true: nothing is compiled, for torch.compile does not work here ({reason})")
         return
     torch._dynamo.config.suppress_errors = True
+    torch._dynamo.config.recompile_limit = 64  # sizes x (student, teacher) x (training, judging)
     teacher = getattr(task, "teacher", None)
     for network in [task.student] if teacher is None else [task.student, teacher.network]:
         for part in (network.encoder, network.head, network.projection):

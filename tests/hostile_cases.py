@@ -387,6 +387,8 @@ CONFIGS = [
     Case("unknown norm", [*STREETS, "norm=layer"], ["norm"]),
     Case("unknown backbone", [*STREETS, "backbone.name=resnet1"], ["backbone.name=resnet1"]),
     Case("half precision weights", [*STREETS, "trainer.precision=bf16-true"], ["trainer.precision=bf16-true", "bf16-mixed"]),
+    Case("compiled and recomputed", [*STREETS, "compile=true", "trainer=small_gpu"], ["compile=true", "recompute=true", "choose one"]),
+    Case("compile no flag", [*STREETS, "compile=fast"], ["compile=fast must be true or false"]),
     Case("unknown precision", [*STREETS, "trainer.precision=17"], ["17"]),
     Case("unknown accelerator", [*STREETS, "trainer.accelerator=abacus"], ["abacus"]),
     Case("no GPU here", [*STREETS, "trainer.accelerator=gpu"], ["gpu"]),

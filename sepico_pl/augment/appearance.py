@@ -46,11 +46,15 @@ def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
 
 def colour_jitter(image: Tensor, factors: JitterFactors) -> Tensor:
     """Jitter normalised images (B, 3, H, W): brightness added, contrast, saturation, hue."""
-    mean = image.new_tensor(IMAGENET_MEAN)[:, None, None]
-    std = image.new_tensor(IMAGENET_STD)[:, None, None]
+    mean, std = (
+        torch.tensor(values, dtype=torch.float64).to(image, non_blocking=True)[:, None, None]
+        for values in (IMAGENET_MEAN, IMAGENET_STD)
+    )
     coloured = image * std + mean
     for step in factors.order:
-        coloured = JITTER_STEPS[step](coloured, factors.strengths[step].to(image))
+        coloured = JITTER_STEPS[step](
+            coloured, factors.strengths[step].to(image, non_blocking=True)
+        )
     return (coloured - mean) / std
 
 

@@ -63,7 +63,8 @@ class ClassBalancedCrop:
                 f"of {labels.shape[-2]}x{labels.shape[-1]} (height x width); choose a smaller crop"
             )
             raise InputError(message)
-        corners = chance.crop_corners(len(labels), self.tries, room).to(labels.device)
+        corners = chance.crop_corners(len(labels), self.tries, room)
+        corners = corners.to(labels.device, non_blocking=True)
         scores = crop_score(self._counts(labels, corners, num_classes), self.largest_share)
         best = scores.argmax(dim=1)
         return corners.take_along_dim(best[:, None, None], dim=1)[:, 0]

@@ -24,7 +24,8 @@ def class_masks(labels: Tensor, classes: Sequence[Tensor]) -> Tensor:
     chosen = torch.zeros(len(labels), IGNORE_INDEX + 1, dtype=torch.bool)
     for row, ids in zip(chosen, classes, strict=True):
         row[ids] = True
-    return chosen.to(labels.device).gather(1, labels.flatten(1)).view_as(labels)
+    chosen = chosen.to(labels.device, non_blocking=True)
+    return chosen.gather(1, labels.flatten(1)).view_as(labels)
 
 
 def paste(mask: Tensor, source: Tensor, target: Tensor) -> Tensor:

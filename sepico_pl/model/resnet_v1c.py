@@ -164,7 +164,7 @@ class ResNetV1c(Encoder):
             adopt_file(network, file)
         if norm == "group":
             replace_batch_norm(network)
-        # Its wide convolutions are faster so (docs/performance.md); what follows takes it over.
+        # No slower on a CPU, and what tensor cores want (docs/performance.md).
         super().__init__(network.to(memory_format=torch.channels_last))
         self.measure()
 

@@ -1,0 +1,190 @@
+"""The alternatives that docs/performance.md weighs, kept and dropped ones side by side.
+
+python scripts/bench_tried.py [--steps]   # --steps: whole steps in both memory formats, minutes
+"""
+
+import argparse
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from bench_contrast import (
+    CLASSES,
+    LENGTH,
+    MIN_SHARE,
+    WIDTH,
+    contrasts,
+    gradient_of,
+    one_hot_labels,
+    unit_pixels,
+)
+from bench_step import CPU_PLANS, Plan, Setting, Step
+from kornia.filters import gaussian_blur2d
+from measuring import interleaved, publish
+from torch import Tensor
+
+from sepico_pl.augment.appearance import blur_kernel_size, gaussian_blur
+from sepico_pl.contrast.pixels import downscale_labels
+from sepico_pl.judging import be_quiet
+from sepico_pl.types import IGNORE_INDEX
+
+Variants = dict[str, Callable[[], object]]
+SIGMA = 1.1
+
+
+def class_sums(pixels: Tensor, labels: Tensor) -> Variants:
+    """Add up the rows of each class in float64."""
+
+    def one_hot(size: int) -> Tensor:
+        total = torch.zeros(CLASSES, WIDTH, dtype=torch.float64)
+        for rows, ids in zip(pixels.split(size), labels.split(size), strict=True):
+            total += F.one_hot(ids, CLASSES).double().T @ rows.double()
+        return total
+
+    def index_add(size: int) -> Tensor:
+        total = torch.zeros(CLASSES, WIDTH, dtype=torch.float64)
+        for rows, ids in zip(pixels.split(size), labels.split(size), strict=True):
+            total.index_add_(0, ids, rows.double())
+        return total
+
+    return {
+        "index-add, pieces of 1024": lambda: index_add(1024),
+        "index-add at once": lambda: index_add(len(pixels)),
+        "one-hot product, pieces of 1024": lambda: one_hot(1024),
+        "one-hot product at once": lambda: one_hot(len(pixels)),
+    }
+
+
+def label_cells(labels: Tensor, scale: int) -> Variants:
+    """Find the majority of each cell."""
+    batch, height, width = labels.shape
+    shape = (batch, height // scale, scale, width // scale, scale)
+
+    def cells() -> Tensor:
+        parts = labels.view(shape).transpose(2, 3).flatten(3)
+        return parts.masked_fill(parts == IGNORE_INDEX, CLASSES)
+
+    def mode() -> Tensor:
+        majority = cells().mode(dim=3).values
+        return (cells() == majority[..., None]).sum(dim=3)
+
+    def bincount() -> Tensor:
+        parts = cells()
+        number = parts[..., 0].numel()
+        first = torch.arange(number).view(*parts.shape[:3], 1) * (CLASSES + 1)
+        return torch.bincount((parts + first).flatten(), minlength=number * (CLASSES + 1))
+
+    return {
+        "counts per cell": lambda: downscale_labels(labels, scale, CLASSES, MIN_SHARE),
+        "bincount": bincount,
+        "torch.mode": mode,
+        "one-hot maps": lambda: one_hot_labels(labels, scale, CLASSES, MIN_SHARE),
+    }
+
+
+def pieces(name: str) -> Variants:
+    """Contrast 51,200 pixels in pieces of several sizes."""
+    mode = contrasts(CLASSES, LENGTH, "cpu")[name]
+    pixels, labels = unit_pixels(51_200, WIDTH, CLASSES, "cpu")
+
+    def in_pieces(size: int) -> Callable[[Tensor], Tensor]:
+        return lambda q: sum(
+            mode.pixel_losses(*piece).sum()
+            for piece in zip(q.split(size), labels.split(size), strict=True)
+        )
+
+    sizes = (8192, 1024, 65_536)
+    return {f"{name}, pieces of {size}": gradient_of(in_pieces(size), pixels) for size in sizes}
+
+
+def blur(image: Tensor) -> Variants:
+    """Blur with a kernel that ends at 12 sigma, and with the whole one."""
+    side = blur_kernel_size(image.shape[-1])
+    return {
+        "blur, kernel to 12 sigma": lambda: gaussian_blur(image, SIGMA),
+        f"blur, kernel of {side}": lambda: gaussian_blur2d(image, (side, side), (SIGMA, SIGMA)),
+    }
+
+
+def optimizers() -> Variants:
+    """Step AdamW over the parameters of the ResNet-50."""
+    student = Step(CPU_PLANS["resnet50"], Setting(), "cpu").task.student
+    for parameter in student.parameters():
+        parameter.grad = torch.full_like(parameter, 1e-3)
+    choices = {"AdamW, fused": (True, None), "AdamW, for each": (False, False)}
+    return {
+        name: torch.optim.AdamW(student.parameters(), lr=1e-9, fused=fused, foreach=foreach).step
+        for name, (fused, foreach) in choices.items()
+    }
+
+
+def most_likely(scores: Tensor) -> Variants:
+    """Find the class of each pixel of a full-size image."""
+    return {
+        "max(dim=1).indices": lambda: scores.max(dim=1).indices,
+        "argmax(dim=1)": lambda: scores.argmax(dim=1),
+    }
+
+
+def projections() -> Variants:
+    """Project 512 pixels as the first layer of the paper's head does."""
+    weight = torch.randn(2048, 2048)
+    maps = torch.randn(2, 2048, 16, 16)
+    rows = maps.movedim(1, -1).reshape(-1, 2048)
+    return {
+        "1x1 convolution": lambda: F.conv2d(maps, weight[:, :, None, None]),
+        "matrix product": lambda: F.linear(rows, weight),
+    }
+
+
+def memory_formats() -> list[Variants]:
+    """Make whole steps in both memory formats."""
+    found = []
+    for plan in (CPU_PLANS["resnet50"], Plan("mit_b0", "daformer", 64, 2)):
+        steps = {}
+        for name, format_ in (
+            ("channels-last", torch.channels_last),
+            ("contiguous", torch.contiguous_format),
+        ):
+            step = Step(plan, Setting(), "cpu")
+            step.task.to(memory_format=format_)
+            steps[f"step of {plan.backbone}, {name}"] = step.make
+        found.append(steps)
+    return found
+
+
+def main() -> None:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", action="store_true")
+    parser.add_argument("--repeats", type=int, default=7)
+    chosen = parser.parse_args()
+    be_quiet()
+    pixels, labels = unit_pixels(12_800, WIDTH, CLASSES, "cpu")
+    maps = labels.view(2, 80, 80).repeat_interleave(8, 1).repeat_interleave(8, 2)
+    groups = [
+        class_sums(pixels, labels),
+        label_cells(maps, 8),
+        pieces("distribution"),
+        pieces("bank"),
+        blur(torch.randn(2, 3, 640, 640)),
+        optimizers(),
+        most_likely(torch.randn(1, CLASSES, 1024, 2048)),
+        projections(),
+        *(memory_formats() if chosen.steps else []),
+    ]
+    rows = []
+    for variants in groups:
+        seconds = interleaved(variants, repeats=chosen.repeats)
+        first = next(iter(seconds))
+        for name in seconds:
+            ratio = f"{seconds.ratio(name, first):.2f}"
+            rows.append(
+                {"what": name, "ms": f"{1e3 * seconds.median(name):.1f}", "of the first": ratio}
+            )
+            print(*rows[-1].values(), sep=" | ", flush=True)
+    publish("tried", {"alternatives": rows})
+
+
+if __name__ == "__main__":
+    main()
