@@ -15,9 +15,9 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from bench_loaders import make
-from bench_step import Parts, Plan, build
 from measuring import now, publish
 from PIL import Image
+from stepping import Parts, Plan, build
 
 from sepico_pl.data.classes import CITYSCAPES
 from sepico_pl.data.streams import EvaluationSet
@@ -94,7 +94,7 @@ def main() -> None:
     parts.watch(task.student, "decode", "network")
     parts.watch(task, "inference", "logits to 2048x1024")
     parts.watch(task.target_matrix, "update", "confusion matrix")
-    parts.watch(task, "validation_step", "argmax")
+    parts.watch(task, "validation_step", "maximum over classes")
     with tempfile.TemporaryDirectory() as folder:
         data = Domains(Photographs(Path(folder), chosen.images), batch=1, workers=chosen.workers)
         trainer = pl.Trainer(

@@ -20,9 +20,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from bench_step import Plan, Setting, Step
 from measuring import now, publish
 from PIL import Image
+from stepping import Plan, Setting, Step
 from torch.utils.data import DataLoader
 
 from sepico_pl.data import benchmarks
@@ -42,6 +42,7 @@ SIZES = {"gta": (1052, 1914), "synthia": (760, 1280), "cityscapes": (1024, 2048)
 
 
 def ids(label: np.ndarray, table: dict[int, int]) -> np.ndarray:
+    """Turn train ids (H, W) back into the ids of a data set."""
     back = np.zeros(256, np.uint8)
     for one, train_id in table.items():
         back[train_id] = one
@@ -49,6 +50,7 @@ def ids(label: np.ndarray, table: dict[int, int]) -> np.ndarray:
 
 
 def make(root: Path, count: int) -> None:
+    """Make `count` images of each data set below `root`."""
     dice = np.random.default_rng(0)
     for name, (height, width) in SIZES.items():
         scenes = StreetScenes("day", "train", count, (height // 4, width // 4), 0, CITYSCAPES)
@@ -62,6 +64,7 @@ def make(root: Path, count: int) -> None:
 
 
 def write(root: Path, name: str, index: int, image: np.ndarray, label: np.ndarray) -> None:
+    """Write an image, and its label where training reads one, as the data set `name` has them."""
     if name == "gta":
         files = root / "images" / f"{index:05}.png", root / "labels" / f"{index:05}.png"
         picture = Image.fromarray(ids(label, CITYSCAPES_TRAIN_IDS)).convert("P")
@@ -85,6 +88,7 @@ def write(root: Path, name: str, index: int, image: np.ndarray, label: np.ndarra
 def stream(
     name: str, root: Path, ledger: Ledger, crop: Sequence[int] = CROP
 ) -> SourceStream | TargetStream:
+    """Return the training stream of a data set."""
     if name == "cityscapes":
         images = benchmarks.cityscapes(str(root)).images("train")
         return TargetStream(images, box=BOXES[name], seed=0)
@@ -101,6 +105,7 @@ def stream(
 
 
 def rate(samples: SourceStream | TargetStream, count: int) -> float:
+    """Return samples per second."""
     samples[0]
     start = time.perf_counter()
     for position in range(1, count + 1):
@@ -109,6 +114,7 @@ def rate(samples: SourceStream | TargetStream, count: int) -> float:
 
 
 def copy(name: str, origin: Path, destination: Path) -> None:
+    """Copy a data set at training size, as `prepare` does."""
     jobs = [
         Job(
             file,
@@ -163,6 +169,7 @@ def wait(root: Path, steps: int) -> dict[str, object]:
 
 
 def main() -> None:
+    """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--files", type=int, default=24, help="made per data set")
     parser.add_argument("--samples", type=int, default=60, help="timed per row")

@@ -12,8 +12,8 @@ column leaves 1 GB and a tenth.
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from bench_step import GPU_PLANS, Plan, build
 from measuring import LiveBytes, publish
+from stepping import GPU_PLANS, Plan, build
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 

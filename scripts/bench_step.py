@@ -3,71 +3,25 @@
     python scripts/bench_step.py                       # every network and setting for this machine
     python scripts/bench_step.py --networks resnet50   # one of them
 
-The official order (docs/performance.md): source, target and mixed pass, each with a backward pass
-of its own; four teacher forwards, the decoded source among them; statistics through N x C x D; one
-loop over the parameters for the teacher and one for the optimizer. Both steps have the same
-network, data, contrast (distribution, from the first step on) and losses. Medians of turns that
-alternate. On a CUDA device also TFLOP/s beside the device's own matrix product.
+Both steps have the same network, data, contrast (distribution, from the first step on) and losses;
+official_order.py says what the other one is. Medians of turns that alternate. On a CUDA device also
+TFLOP/s beside the device's own matrix product.
 """
 
 import argparse
 import gc
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple
+from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
-from bench_contrast import ExpandedMoments, one_hot_labels
-from hydra import compose, initialize_config_dir
-from measuring import ROOT, LiveBytes, interleaved, now, publish
-from torch import Tensor
+from measuring import LiveBytes, interleaved, publish
+from stepping import CPU_PLANS, GPU_PLANS, Parts, Plan, Setting, Step
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from sepico_pl.adapt.pseudo_labels import mixing_weight, most_likely
-from sepico_pl.adapt.teacher import ema_decay
-from sepico_pl.assembly import build_data, build_task, plain_config
-from sepico_pl.augment.class_mix import classes_present, paste
-from sepico_pl.compiling import compile_networks
-from sepico_pl.contrast.modes import PixelContrast
 from sepico_pl.judging import be_quiet
-from sepico_pl.model.recompute import recompute_blocks
-from sepico_pl.module import SePiCo
-from sepico_pl.types import IGNORE_INDEX
 
 Row = dict[str, object]
-
-
-class Plan(NamedTuple):
-    """What is trained: the target image is twice as wide as the crop."""
-
-    backbone: str
-    head: str
-    crop: int
-    batch: int
-
-
-CPU_PLANS = {
-    "resnet10t": Plan("resnet10t", "light", 64, 4),
-    "resnet50": Plan("resnet50_v1c", "deeplabv2", 128, 2),
-}
-GPU_PLANS = {
-    "resnet101": Plan("resnet101_v1c", "deeplabv2", 640, 2),
-    "mit_b5": Plan("mit_b5", "daformer", 640, 2),
-}
-
-
-class Setting(NamedTuple):
-    """How it is computed."""
-
-    official: bool = False
-    tf32: bool = False
-    bfloat16: bool = False
-    compiled: bool = False
-    recompute: bool = False
-    channels_last: bool = False
-
 
 CPU_SETTINGS = {"official order": Setting(official=True), "ours": Setting()}
 GPU_SETTINGS = {
@@ -81,163 +35,13 @@ GPU_SETTINGS = {
 }
 
 
-def data(plan: Plan, device: str) -> dict[str, dict[str, Tensor]]:
-    """Draw images with labels in blocks, so that every class has pixels to contrast."""
-    dice = torch.Generator().manual_seed(0)
-    crop, batch = plan.crop, plan.batch
-    cells = torch.randint(0, 19, (batch, crop // 32, crop // 32), generator=dice)
-    label = cells.repeat_interleave(32, 1).repeat_interleave(32, 2)
-    source = {"image": torch.randn(batch, 3, crop, crop, generator=dice), "label": label}
-    target = {"image": torch.randn(batch, 3, crop, 2 * crop, generator=dice)}
-    return {
-        domain: {name: tensor.to(device) for name, tensor in tensors.items()}
-        for domain, tensors in (("source", source), ("target", target))
-    }
-
-
-def build(plan: Plan, device: str) -> SePiCo:
-    """Build the whole method around a network, without a trainer and its logs."""
-    size = f"dataset.size=[{plan.crop},{2 * plan.crop}]"
-    choices = [f"backbone={plan.backbone}", f"head={plan.head}", size, "dataset=streets19"]
-    choices += [f"data.crop_size=[{plan.crop},{plan.crop}]", "adapt.contrast_start=0", "name=bench"]
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        plain = plain_config(compose("run", choices))
-    torch.manual_seed(0)
-    task: SePiCo = build_task(plain, build_data(plain).pair)
-    task.logs_this_step = lambda: False
-    task.log = lambda *_, **__: None
-    task.strong.jitter_probability = task.strong.blur_probability = 1.0
-    return task.train().to(device)
-
-
-class Step:
-    """One training step, as `SegmentationTask.training_step` makes it, without a trainer."""
-
-    def __init__(self, plan: Plan, setting: Setting, device: str) -> None:
-        self.setting, self.device = setting, device
-        self.task = build(plan, device)
-        self.batch = data(plan, device)
-        self.optimizer, _ = self.task.build_optimizer(self.task.student, 40_000)
-        if setting.official:
-            in_official_order(self.task)
-            for group in self.optimizer.param_groups:
-                group.update(fused=False, foreach=False)
-        if setting.channels_last:
-            self.task.to(memory_format=torch.channels_last)
-        if setting.recompute:
-            recompute_blocks(self.task.student.encoder)
-        if setting.compiled:
-            compile_networks(self.task, torch.device(device))
-
-    def precision(self) -> AbstractContextManager[object]:
-        """Enter autocast, or nothing."""
-        torch.backends.cuda.matmul.allow_tf32 = self.setting.tf32
-        torch.backends.cudnn.allow_tf32 = self.setting.tf32
-        if self.setting.bfloat16:
-            return torch.autocast(torch.device(self.device).type, torch.bfloat16)
-        return nullcontext()
-
-    def make(self) -> None:
-        """Make the step."""
-        with self.precision():
-            self.optimizer.zero_grad()
-            for _, loss in self.task.losses(self.batch):
-                self.backward(loss)
-                del loss
-        self.optimizer_step()
-
-    def backward(self, loss: Tensor) -> None:
-        """Make a backward pass."""
-        loss.backward()
-
-    def optimizer_step(self) -> None:
-        """Make the optimizer's step."""
-        self.optimizer.step()
-
-
-def in_official_order(task: SePiCo) -> None:
-    """Let a task take its step as the official code does: the same numbers but for rounding."""
-    task.to(memory_format=torch.contiguous_format)
-    task.losses = lambda batch: official_losses(task, batch)
-    (stage,) = task.contrast.stages
-    num_classes, width = stage.moments.mean.shape
-    stage.moments = ExpandedMoments(num_classes, width).to(stage.moments.mean.device)
-    stage.update = lambda embeddings, labels: expanded_update(stage, embeddings, labels)
-
-
-def official_losses(
-    task: SePiCo, batch: dict[str, dict[str, Tensor]]
-) -> Iterator[tuple[str, Tensor]]:
-    """Yield the losses of the source, target and mixed pass."""
-    source, target = batch["source"], batch["target"]
-    task.start_step()
-    follow_one_by_one(task)
-    target = task.crop_target(target)
-    pseudo = most_likely(task.vote(task.teacher, target))
-    trust = mixing_weight(pseudo.confidence, task.confidence_threshold)
-    weight = task.ignored_rows.pixel_weights(pseudo.confidence, trust)
-    draw = task.strong.draw(task.chance)
-    strong_source = task.strong(source["image"], draw, task.chance)
-    strong_target = task.strong(target["image"], draw, task.chance)
-    task.teacher(source["image"])
-    task.update_statistics(source)
-    yield "source", task.source_loss(strong_source, source["label"])
-    yield "target", task.target_loss(strong_target, pseudo.label.where(weight > 0, IGNORE_INDEX))
-    mask = task.pasted(source["label"], classes_present(source["label"]))
-    mixed = task.strong(paste(mask, source["image"], target["image"]), draw, task.chance)
-    mixed_label = paste(mask, source["label"], pseudo.label)
-    mixed_weight = paste(mask, torch.ones_like(weight), weight)
-    yield "mixed", task.cross_entropy(task.student(mixed), mixed_label, mixed_weight)
-
-
-@torch.no_grad()
-def follow_one_by_one(task: SePiCo) -> None:
-    """Let the teacher follow, one parameter after the other."""
-    keep = ema_decay(task.global_step, task.teacher.decay)
-    parameters = zip(task.teacher.network.parameters(), task.student.parameters(), strict=True)
-    for own, theirs in parameters:
-        own.copy_(keep * own + (1 - keep) * theirs)
-
-
-@torch.no_grad()
-def expanded_update(stage: PixelContrast, embeddings: Tensor, labels: Tensor) -> None:
-    """Take the source's statistics through one-hot label maps and N x C x D."""
-    scale = labels.shape[-1] // embeddings.shape[-1]
-    cells = one_hot_labels(labels, scale, len(stage.moments.count), stage.min_share)
-    chosen = cells != IGNORE_INDEX
-    stage.moments.update(embeddings.movedim(1, -1)[chosen].float(), cells[chosen])
-
-
-class Parts:
-    """Sums up the seconds of named calls, without those of named calls inside them."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = defaultdict(float)
-        self.inside = [0.0]
-
-    def watch(self, owner: object, method: str, name: str) -> None:
-        """Time what `owner.method` does from now on."""
-        original = getattr(owner, method)
-
-        def timed(*args: object, **kwargs: object) -> object:
-            start = now()
-            self.inside.append(0.0)
-            result = original(*args, **kwargs)
-            took = now() - start
-            self.seconds[name] += took - self.inside.pop()
-            self.inside[-1] += took
-            return result
-
-        setattr(owner, method, timed)
-
-
 def by_part(step: Step, repeats: int) -> list[Row]:
     """Split a step into its parts; on a GPU each waits for the one before."""
     parts, task = Parts(), step.task
     parts.watch(task.teacher, "follow", "teacher follows the student")
     parts.watch(task, "vote", "teacher labels the target (whole and crop)")
     parts.watch(task, "crop_target", "balanced crop")
-    draw = task.strong.draw
+    draw = task.strong.draw  # the step asks for it too, and a function takes the place of `strong`
     parts.watch(task, "strong", "jitter and blur")
     task.strong.draw = draw
     parts.watch(task, "update_statistics", "teacher embeds the source")

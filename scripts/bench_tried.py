@@ -1,6 +1,6 @@
 """The alternatives that docs/performance.md weighs, kept and dropped ones side by side.
 
-python scripts/bench_tried.py [--steps]   # --steps: whole steps in both memory formats, minutes
+python scripts/bench_tried.py [--steps]   # --steps: whole steps too, minutes
 """
 
 import argparse
@@ -18,10 +18,11 @@ from bench_contrast import (
     one_hot_labels,
     unit_pixels,
 )
-from bench_step import CPU_PLANS, Plan, Setting, Step
 from kornia.filters import gaussian_blur2d
-from measuring import interleaved, publish
+from measuring import interleaved, now, publish
+from stepping import CPU_PLANS, Plan, Setting, Step
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from sepico_pl.augment.appearance import blur_kernel_size, gaussian_blur
 from sepico_pl.contrast.pixels import downscale_labels
@@ -93,8 +94,15 @@ def pieces(name: str) -> Variants:
             for piece in zip(q.split(size), labels.split(size), strict=True)
         )
 
+    def again(q: Tensor) -> Tensor:
+        return sum(
+            checkpoint(mode.pixel_losses, *piece, use_reentrant=False).sum()
+            for piece in zip(q.split(8192), labels.split(8192), strict=True)
+        )
+
     sizes = (8192, 1024, 65_536)
-    return {f"{name}, pieces of {size}": gradient_of(in_pieces(size), pixels) for size in sizes}
+    found = {f"{name}, pieces of {size}": gradient_of(in_pieces(size), pixels) for size in sizes}
+    return {**found, f"{name}, pieces of 8192 that run again": gradient_of(again, pixels)}
 
 
 def blur(image: Tensor) -> Variants:
@@ -153,6 +161,18 @@ def memory_formats() -> list[Variants]:
     return found
 
 
+def compiled() -> tuple[Variants, float]:
+    """Make steps of the default network with and without torch.compile; time the first one."""
+    plain, fast = (
+        Step(CPU_PLANS["resnet10t"], Setting(compiled=compiled), "cpu")
+        for compiled in (False, True)
+    )
+    start = now()
+    fast.make()
+    names = "step of resnet10t", "step of resnet10t, compiled"
+    return dict(zip(names, (plain.make, fast.make), strict=True)), now() - start
+
+
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -171,9 +191,13 @@ def main() -> None:
         optimizers(),
         most_likely(torch.randn(1, CLASSES, 1024, 2048)),
         projections(),
-        *(memory_formats() if chosen.steps else []),
     ]
     rows = []
+    if chosen.steps:
+        variants, first_call = compiled()
+        groups += [*memory_formats(), variants]
+        rows.append({"what": "first compiled step", "ms": f"{1e3 * first_call:.0f}"})
+        rows[0]["of the first"] = ""
     for variants in groups:
         seconds = interleaved(variants, repeats=chosen.repeats)
         first = next(iter(seconds))

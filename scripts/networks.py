@@ -12,24 +12,17 @@ held above what the imports hold. GMACs are those of one student forward of a 64
 import argparse
 import multiprocessing
 import resource
-import statistics
-import time
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytorch_lightning as pl
 import torch
-from hydra import compose, initialize_config_dir
-from torch.utils.data import DataLoader
+from measuring import ROOT, interleaved
+from stepping import Plan, Setting, Step
 from torch.utils.flop_counter import FlopCounterMode
 
-from sepico_pl.assembly import build_data, build_task, plain_config
 from sepico_pl.judging import be_quiet
 from sepico_pl.types import InputError
 
-CONF = Path(__file__).resolve().parents[1] / "conf"
-OUTPUT = CONF.parent / "docs" / "networks.md"
+OUTPUT = ROOT / "docs" / "networks.md"
 CPU_CROP, CUDA_CROP = 64, 640
 BATCH = 2
 STEPS = 4
@@ -39,60 +32,14 @@ HEADER = (
 )
 
 
-class Clock(pl.Callback):
-    """Keeps the seconds of each step."""
-
-    def __init__(self) -> None:
-        self.seconds: list[float] = []
-
-    def on_train_batch_start(self, *_: object) -> None:
-        """Note the time."""
-        self.start = time.perf_counter()
-
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: object) -> None:
-        """Keep what has passed since."""
-        if trainer.strategy.root_device.type == "cuda":
-            torch.cuda.synchronize()
-        self.seconds.append(time.perf_counter() - self.start)
+def plan(backbone: str, head: str, crop: int) -> Plan:
+    """Say what is trained: the nine classes that occur, on crops of this side."""
+    return Plan(backbone, head, crop, BATCH, dataset="streets")
 
 
-def batches(crop: int) -> Iterator[dict[str, dict[str, torch.Tensor]]]:
-    """Random images with labels in blocks, so that every class has pixels to contrast."""
-    dice = torch.Generator().manual_seed(0)
-    for _ in range(STEPS):
-        cells = torch.randint(0, 9, (BATCH, crop // 32, crop // 32), generator=dice)
-        label = cells.repeat_interleave(32, 1).repeat_interleave(32, 2)
-        source = {"image": torch.randn(BATCH, 3, crop, crop, generator=dice), "label": label}
-        target = {"image": torch.randn(BATCH, 3, crop, 2 * crop, generator=dice)}
-        yield {"source": source, "target": target}
-
-
-def build(backbone: str, head: str, crop: int) -> pl.LightningModule:
-    """Build the whole method around one network."""
-    size = f"dataset.size=[{CPU_CROP},{2 * CPU_CROP}]"
-    choices = [f"backbone={backbone}", f"head={head}", size, "dataset.train_length=8"]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        plain = plain_config(compose("run", [*choices, "name=networks", "adapt.contrast_start=0"]))
-    task = build_task(plain, build_data(plain).pair)
-    task.crop.size = (crop, crop)
-    return task
-
-
-def step(task: pl.LightningModule, crop: int, accelerator: str) -> float:
-    """Return the median seconds of a training step after the first."""
-    clock = Clock()
-    trainer = pl.Trainer(
-        max_steps=STEPS,
-        accelerator=accelerator,
-        devices=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[clock],
-    )
-    trainer.fit(task, DataLoader(list(batches(crop)), batch_size=None))
-    return statistics.median(clock.seconds[1:])
+def seconds_of(step: Step) -> float:
+    """Return the median seconds of the steps after the first."""
+    return interleaved({"step": step.make}, repeats=STEPS - 1, warm_up=1).median("step")
 
 
 def row(backbone: str, head: str) -> str:
@@ -100,20 +47,20 @@ def row(backbone: str, head: str) -> str:
     torch.set_num_threads(1)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
-        task = build(backbone, head, CPU_CROP)
+        step = Step(plan(backbone, head, CPU_CROP), Setting(), "cpu")
     except InputError:
         return f"| {backbone} | {head} | refused: its stages do not halve | | | | | |"
-    parameters = sum(p.numel() for p in task.student.parameters()) / 1e6
-    seconds = step(task, CPU_CROP, "cpu")
+    student = step.task.student
+    parameters = sum(p.numel() for p in student.parameters()) / 1e6
+    seconds = seconds_of(step)
     memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     cuda = "not measured | not measured"
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-        task = build(backbone, head, CUDA_CROP)
-        on_gpu = step(task, CUDA_CROP, "cuda")
+        on_gpu = seconds_of(Step(plan(backbone, head, CUDA_CROP), Setting(), "cuda"))
         cuda = f"{torch.cuda.max_memory_allocated() / 2**30:.1f} | {on_gpu:.3f}"
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        task.student.eval().to("meta")(torch.zeros(1, 3, CUDA_CROP, CUDA_CROP, device="meta"))
+        student.eval().to("meta")(torch.zeros(1, 3, CUDA_CROP, CUDA_CROP, device="meta"))
     macs = counter.get_total_flops() / 2e9
     return (
         f"| {backbone} | {head} | {parameters:.1f} | {macs:.1f} | {memory:.0f} | {seconds:.2f} "
@@ -123,7 +70,7 @@ def row(backbone: str, head: str) -> str:
 
 def names(group: str) -> list[str]:
     """Return the options of a group but those that need a name of the user."""
-    files = sorted((CONF / group).glob("*.yaml"))
+    files = sorted((ROOT / "conf" / group).glob("*.yaml"))
     return [file.stem for file in files if "???" not in file.read_text()]
 
 
@@ -137,7 +84,6 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=OUTPUT)
     chosen = parser.parse_args()
     be_quiet()
-    warnings.filterwarnings("ignore", message=".*no `val_dataloader`.*")
     how = "spawn" if torch.cuda.is_available() else "fork"
     lines = [HEADER]
     print(HEADER, flush=True)

@@ -94,8 +94,9 @@ class PixelContrast(nn.Module, ABC):
         with torch.autocast(embeddings.device.type, enabled=False):
             pixels, classes = self._select(embeddings, labels)
             count = self._count(classes)
-            pixel_losses = shared_sum(self.summed_losses(pixels, classes)) / count.clamp(min=1)
-            mean_embedding = shared_sum(pixels.sum(dim=0)) / count.clamp(min=1)
+            divisor = count.clamp(min=1)
+            pixel_losses = shared_sum(self.summed_losses(pixels, classes)) / divisor
+            mean_embedding = shared_sum(pixels.sum(dim=0)) / divisor
             regulariser = diversity(mean_embedding, self._mean(pixels), self.temperature)
             loss = self.weight * (pixel_losses + self.diversity_weight * regulariser)
             return loss * (count > 0)

@@ -79,9 +79,10 @@ class ClassMoments(nn.Module):
 
     def _powers(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Add up deviations from the means so far, and their squares, by class: (2, C, D)."""
-        powers = embeddings.new_zeros(2, *self.mean.shape, dtype=torch.float64)
+        means = self.mean.double()
+        powers = embeddings.new_zeros(2, *means.shape, dtype=torch.float64)
         for rows, classes in in_chunks(embeddings, labels):
-            deviations = rows - self.mean.double()[classes]
+            deviations = rows - means[classes]
             powers[0].index_add_(0, classes, deviations)
             powers[1].index_add_(0, classes, deviations.square_())
         return powers

@@ -164,7 +164,7 @@ class ResNetV1c(Encoder):
             adopt_file(network, file)
         if norm == "group":
             replace_batch_norm(network)
-        # No slower on a CPU, and what tensor cores want (docs/performance.md).
+        # No slower on a CPU, and what a GPU's tensor cores are made for (docs/performance.md).
         super().__init__(network.to(memory_format=torch.channels_last))
         self.measure()
 

@@ -21,3 +21,10 @@ def test_masks_and_mixtures_are_the_official_ones(shared: Path, golden, case: in
     np.testing.assert_array_equal(image, record[f"mix_img_c{case}"])
     label = paste(mask, labels[:1], labels[1:])
     np.testing.assert_array_equal(label, record[f"mix_lbl_c{case}"][0])
+
+
+def test_each_image_has_classes_of_its_own() -> None:
+    labels = torch.tensor([[[0, 1], [255, 2]]] * 2)
+    masks = class_masks(labels, [torch.tensor([1, 255]), torch.tensor([0, 2])])
+    assert masks.tolist() == [[[False, True], [True, False]], [[True, False], [False, True]]]
+    assert paste(masks, torch.ones(2, 3, 2, 2), torch.zeros(2, 3, 2, 2)).sum() == 12
