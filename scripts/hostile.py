@@ -2,7 +2,7 @@
 
     python scripts/hostile.py [--only WORD]
 
-The cases stand in tests/hostile_cases.py, and `make test` runs them too. Those that need a disk of
+The cases stand in tests/hostile_table.py, and `make test` runs them too. Those that need a disk of
 their own mount a tmpfs, which needs root.
 """
 
@@ -17,7 +17,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 os.environ.update(WANDB_MODE="offline", NO_ALBUMENTATIONS_UPDATE="1", HF_HUB_OFFLINE="1")
 
-from hostile_cases import CASES, CannotBeDone, faults
+from hostile_cases import CannotBeDone, faults
+from hostile_table import CASES
 
 
 def main() -> None:

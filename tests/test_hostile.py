@@ -1,9 +1,10 @@
-"""The table of hostile cases (tests/hostile_cases.py): refused in one line, with nothing harmed."""
+"""The table of hostile cases (tests/hostile_table.py): refused in one line, with nothing harmed."""
 
 from pathlib import Path
 
 import pytest
-from hostile_cases import CASES, CannotBeDone, Case, faults
+from hostile_cases import CannotBeDone, Case, faults
+from hostile_table import CASES
 
 pytestmark = pytest.mark.slow
 

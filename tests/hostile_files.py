@@ -1,0 +1,5 @@
+"""Hostile cases: files, sizes and damage; see hostile_cases.py."""
+
+from hostile_cases import Case
+
+CASES: list[Case] = []

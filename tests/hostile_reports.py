@@ -1,0 +1,5 @@
+"""Hostile cases: run folders and their texts; see hostile_cases.py."""
+
+from hostile_cases import Case
+
+CASES: list[Case] = []
