@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any, cast
 
-from hydra.utils import get_object, instantiate
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
 from sepico_pl.augment.chance import Chance
+from sepico_pl.constructors import TARGET, Config, instantiate
 from sepico_pl.contrast.modes import MultiStageContrast
 from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.data.ledger import Ledger
@@ -15,8 +15,6 @@ from sepico_pl.limits import check_limits
 from sepico_pl.model.segmentor import Segmentor
 from sepico_pl.task import SegmentationTask
 from sepico_pl.types import DomainPair, InputError
-
-Config = dict[str, Any]
 
 # What a constructor raises for a value of a wrong kind.
 REFUSALS = (
@@ -28,32 +26,21 @@ REFUSALS = (
     RuntimeError,
     MisconfigurationException,
 )
-# Where what a configuration may name is defined; nothing there writes files or starts processes.
-OFFERED = (
-    "sepico_pl.adapt.",
-    "sepico_pl.augment.",
-    "sepico_pl.contrast.",
-    "sepico_pl.data.benchmarks.",
-    "sepico_pl.data.camvid.",
-    "sepico_pl.data.datamodule.",
-    "sepico_pl.data.own.",
-    "sepico_pl.data.pair.",
-    "sepico_pl.data.streets.",
-    "sepico_pl.loggers.",
-    "sepico_pl.model.",
-    "sepico_pl.module.",
-    "sepico_pl.optim.",
-    "pytorch_lightning.loggers.",
-)
+FILES = ("start", "checked")
 DATA_PATHS = (".root", "_images", "_labels", ".listed")
 
 
 def plain_config(config: DictConfig) -> Config:
     """Resolve the configuration into plain types, with absolute data folders."""
-    plain = cast(Config, OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
-    if "dataset" in plain:
-        plain["dataset"] = _with_absolute_paths(plain["dataset"])
-    return plain
+    plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    return absolute_paths(cast(Config, plain))
+
+
+def absolute_paths(plain: Config) -> Config:
+    """Return the configuration with absolute paths of data: a run may go on from another folder."""
+    files = {key: str(Path(plain[key]).absolute()) for key in FILES if plain.get(key)}
+    dataset = {"dataset": _with_absolute_paths(plain["dataset"])} if "dataset" in plain else {}
+    return {**plain, **files, **dataset}
 
 
 def _with_absolute_paths(node: Config) -> Config:
@@ -98,89 +85,60 @@ def check_config(plain: Config) -> None:
         raise InputError(message)
 
 
-def build(config: Config, **parts: object) -> Any:  # noqa: ANN401
+def build(key: str, config: Config, /, **parts: object) -> Any:  # noqa: ANN401
     """Call what `config` names with its keys and `parts`; lists and dicts arrive as plain types.
+
+    Args:
+        key: of the whole configuration that `config` stands below; it says what may be named.
+        config: plain types.
+        parts: further arguments.
 
     Raises:
         InputError: for a value that the called refuses, or a name that is not on offer.
     """
-    check_targets(config)
     try:
-        return instantiate(config, _partial_=True, _convert_="all")(**parts)
+        return instantiate(config, key, **parts)
     except InputError:
         raise
     except REFUSALS as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        message = f"{config['_target_']}: {reason}; check the keys it is given"
+        message = f"{config[TARGET]}: {reason}; check the keys it is given"
         raise InputError(message) from error
-
-
-def check_targets(node: object) -> None:
-    """Refuse to call what neither the project nor Lightning offers: a checkpoint may name anything.
-
-    Raises:
-        InputError: naming the target.
-    """
-    if isinstance(node, list | tuple):
-        for part in node:
-            check_targets(part)
-    if isinstance(node, dict):
-        for key, value in node.items():
-            check_targets(value)
-            if key == "_target_" and not is_offered(value):
-                message = (
-                    f"_target_: {value} is not on offer; it must be a class or function of the "
-                    "parts of sepico_pl that conf/ names, pytorch_lightning.Trainer or one of "
-                    "pytorch_lightning.loggers"
-                )
-                raise InputError(message)
-            if key == "_args_":
-                message = f"_args_: {value} is not on offer; name every argument by its key"
-                raise InputError(message)
-
-
-def is_offered(target: object) -> bool:
-    """Whether a name is that of a public class or function, defined where it says."""
-    if target == "pytorch_lightning.Trainer":
-        return True
-    name = str(target)
-    if not name.startswith(OFFERED) or "._" in name:
-        return False
-    try:
-        found = get_object(name)
-    except Exception:  # a module's import may fail in any way
-        return False
-    defined = f"{getattr(found, '__module__', '')}.{getattr(found, '__qualname__', '')}"
-    return defined == name or (
-        defined.startswith("pytorch_lightning.loggers.") and name.startswith("pytorch_lightning.")
-    )
 
 
 def build_data(plain: Config) -> AdaptationData:
     """Build the domain pair and what feeds it."""
-    pair = build(plain["dataset"])
-    data: AdaptationData = build(plain["data"], pair=pair, seed=plain["seed"])
+    pair = build("dataset", plain["dataset"])
+    data: AdaptationData = build("data", plain["data"], pair=pair, seed=plain["seed"])
     return data
 
 
 def build_task(plain: Config, pair: DomainPair) -> SegmentationTask:
     """Build student, contrast and the method that trains them."""
     classes = pair.classes
-    encoder = build(plain["backbone"])
-    head = build(plain["head"]["decode"], channels=encoder.channels, num_classes=len(classes))
+    encoder = build("backbone", plain["backbone"])
+    head = build(
+        "head.decode",
+        plain["head"]["decode"],
+        channels=encoder.channels,
+        num_classes=len(classes),
+    )
     projection, extra = None, {}
     if plain["contrast"] is not None:
-        projection = build(plain["head"]["projection"], channels=encoder.channels)
+        projection = build(
+            "head.projection", plain["head"]["projection"], channels=encoder.channels
+        )
         stages = [
-            build(plain["contrast"], num_classes=len(classes), width=width)
+            build("contrast", plain["contrast"], num_classes=len(classes), width=width)
             for width in projection.widths
         ]
         extra["contrast"] = MultiStageContrast(stages)
     task: SegmentationTask = build(
+        "adapt",
         plain["adapt"],
         student=Segmentor(encoder, head, projection),
         classes=classes,
-        optimizer=build(plain["optim"]),
+        optimizer=build("optim", plain["optim"]),
         chance=Chance(plain["seed"]),
         **extra,
     )

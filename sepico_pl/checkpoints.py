@@ -1,14 +1,23 @@
 """Checkpoints of ours: read, rebuilt, and given to a new run as its start."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-from sepico_pl.assembly import DATA_PATHS, Config, build_data, build_task, without_downloads
+from sepico_pl.assembly import (
+    DATA_PATHS,
+    REFUSALS,
+    Config,
+    build_data,
+    build_task,
+    without_downloads,
+)
 from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.keeping import write_tensors
 from sepico_pl.model.segmentor import Segmentor
 from sepico_pl.model.weights import list_keys, read_file, take_over
+from sepico_pl.plain_data import check_file_config
 from sepico_pl.resuming import FREE_ON_RESUME, flat
 from sepico_pl.task import SegmentationTask
 from sepico_pl.types import InputError
@@ -17,14 +26,14 @@ PARTS = ("dataset", "data", "backbone", "head", "contrast", "adapt", "optim", "s
 
 
 def read_checkpoint(path: Path, key: str = "checkpoint") -> Config:
-    """Load a checkpoint of ours; tensors and plain types only.
+    """Load a checkpoint of ours: tensors and plain types only, its configuration checked.
 
     Args:
         path: the checkpoint; a run leaves `last.ckpt` in its folder.
         key: the option that names it, for the message.
 
     Raises:
-        InputError: if the file is absent, broken, or no checkpoint of sepico_pl.
+        InputError: if the file is absent, broken, or no checkpoint of sepico_pl's making.
     """
     content: Config = read_file(path, key)
     config = content.get("config") if isinstance(content, dict) else None
@@ -38,7 +47,31 @@ def read_checkpoint(path: Path, key: str = "checkpoint") -> Config:
     if missing:
         message = f"{key}={path}: its config lacks {list_keys(missing)}; is the file whole?"
         raise InputError(message)
+    check_file_config(config, f"{key}={path}")
     return content
+
+
+@contextmanager
+def built_from_file(what: str) -> Iterator[None]:
+    """Explain what cannot be built because a file holds other values than a run writes.
+
+    Args:
+        what: the option and file, for the message.
+
+    Raises:
+        InputError: naming them.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except REFUSALS as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        message = (
+            f"{what}: its content is not what a run writes ({type(error).__name__}: {reason}); "
+            "fetch or make it again"
+        )
+        raise InputError(message) from error
 
 
 def load(path: Path, dataset_root: str | None = None) -> tuple[AdaptationData, SegmentationTask]:
@@ -53,18 +86,28 @@ def load(path: Path, dataset_root: str | None = None) -> tuple[AdaptationData, S
     """
     checkpoint = read_checkpoint(path)
     plain = checkpoint["config"]
-    if dataset_root is not None:
-        if "root" not in plain["dataset"]:
-            message = (
-                f"dataset_root={dataset_root}: this checkpoint's data set has several folders or "
-                "none; choose a benchmark by target=<name> paths.<name>=<folder>"
-            )
-            raise InputError(message)
-        plain["dataset"]["root"] = dataset_root
-    data = build_data(plain)
-    task = build_task(without_downloads(plain), data.pair)
-    take_over(task, checkpoint["state_dict"], f"checkpoint={path}")
+    with built_from_file(f"checkpoint={path}"):
+        if dataset_root is not None:
+            _move_dataset(plain, dataset_root)
+        data = build_data(plain)
+        task = build_task(without_downloads(plain), data.pair)
+        take_over(task, checkpoint["state_dict"], f"checkpoint={path}")
     return data, task
+
+
+def _move_dataset(plain: Config, root: str) -> None:
+    """Let the data set lie somewhere else.
+
+    Raises:
+        InputError: if it has not one root.
+    """
+    if "root" not in plain["dataset"]:
+        message = (
+            f"dataset_root={root}: this checkpoint's data set has several folders or none; choose "
+            "a benchmark by target=<name> paths.<name>=<folder>"
+        )
+        raise InputError(message)
+    plain["dataset"]["root"] = root
 
 
 def check_resumable(path: Path, plain: Config, task: SegmentationTask) -> int:
@@ -82,6 +125,11 @@ def check_resumable(path: Path, plain: Config, task: SegmentationTask) -> int:
         InputError: if the file cannot be used, or is of another run.
     """
     content = read_checkpoint(path, key="resume")
+    with built_from_file(f"resume={path}"):
+        return _check_resumable(content, path, plain, task)
+
+
+def _check_resumable(content: Config, path: Path, plain: Config, task: SegmentationTask) -> int:
     if not {"optimizer_states", "lr_schedulers", "loops", "global_step"} <= content.keys():
         message = (
             f"resume={path}: holds weights alone, not the state of a run; "
@@ -150,6 +198,11 @@ def start_from(path: Path, student: Segmentor) -> None:
         InputError: if the file cannot be used or its network is another one.
     """
     content = read_checkpoint(path, key="start")
+    with built_from_file(f"start={path}"):
+        _start_from(content, path, student)
+
+
+def _start_from(content: Config, path: Path, student: Segmentor) -> None:
     state = {
         name.removeprefix("student."): value
         for name, value in content["state_dict"].items()

@@ -16,6 +16,8 @@ from hydra.errors import CompactHydraException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from sepico_pl.multirun import failures_noted
+
 FULL_ERROR = "HYDRA_FULL_ERROR"
 INTERRUPTED = 130
 MENDABLE = {
@@ -49,7 +51,8 @@ NAMED_BY_THEIR_WORDS = {
 ConfigStore.__deepcopy__ = lambda store, _: store  # type: ignore[attr-defined]
 
 
-def _find_conf() -> str:
+def find_conf() -> str:
+    """Return the folder of the configuration: in the installed package, or in the checkout."""
     package = Path(__file__).resolve().parent
     for folder in (package / "conf", package.parent / "conf"):
         if (folder / "config.yaml").is_file():
@@ -72,18 +75,22 @@ def command(
         wanted = os.environ.get(FULL_ERROR)
 
         def inside_hydra(config: DictConfig) -> None:
-            with environment(FULL_ERROR, wanted), readable_errors(full=wanted == "1"):
+            with (
+                environment(FULL_ERROR, wanted),
+                failures_noted(),
+                readable_errors(full=wanted == "1"),
+            ):
                 function(config)
 
-        main = hydra.main(version_base="1.3", config_path=_find_conf(), config_name=config_name)
+        main = hydra.main(version_base="1.3", config_path=find_conf(), config_name=config_name)
         run: Callable[[], None] = main(inside_hydra)
 
         def readable() -> None:
             nonlocal wanted
             wanted = os.environ.get(FULL_ERROR)
-            sys.argv[1:] = words(sys.argv[1:])
             # Hydra hands on its own errors and those of the operating system only so.
             with readable_errors(full=wanted == "1"), environment(FULL_ERROR, "1"):
+                sys.argv[1:] = words(sys.argv[1:])
                 run()
 
         return readable

@@ -75,7 +75,7 @@ def submit(config: DictConfig) -> Path:
     """
     plain = plain_config(config)
     output = Path(plain["output"]).expanduser()
-    benchmark = cast(Benchmark, build(plain["dataset"]["target"]))
+    benchmark = cast(Benchmark, build("dataset", plain["dataset"]["target"]))
     form = submission_format(benchmark.name)
     images = benchmark.images("test")
     if len(images) != form.images:
@@ -153,7 +153,7 @@ def chosen_target(plain: Config, task: SegmentationTask) -> Benchmark | None:
             "the target those of Cityscapes; judge it on its own data (no target=)"
         )
         raise InputError(message)
-    return cast(Benchmark, build(plain["dataset"]["target"]))
+    return cast(Benchmark, build("dataset", plain["dataset"]["target"]))
 
 
 @torch.no_grad()

@@ -43,8 +43,8 @@ class Limits(NamedTuple):
     def __str__(self) -> str:
         """Say what is within."""
         kind = "an integer" if self.whole else "a number"
-        if self == NATURAL:
-            return "a positive integer"
+        if self.whole and self.low == 1:
+            return "a positive integer" + (f" <= {self.high:g}" if self.high < math.inf else "")
         if self.above:
             return "a positive number" + (" or null" if self.optional else "")
         ends = [f">= {self.low:g}"] if self.low > -math.inf else []
@@ -71,8 +71,9 @@ class Pair(NamedTuple):
 
     def __str__(self) -> str:
         """Say what the pair is of."""
-        kind = "positive integers" if self.each == NATURAL else "numbers >= 0"
-        return f"two {kind}: [{self.order}]"
+        if self.each == SIDE:
+            return f"two positive integers: [{self.order}], each <= {SIDE.high}"
+        return f"two numbers >= 0: [{self.order}]"
 
 
 class Choice(NamedTuple):
@@ -139,10 +140,14 @@ class OrNull(NamedTuple):
 
 RANGE = "smallest, largest"
 NATURAL = Limits(low=1, whole=True)
+MOST_IMAGES = Limits(low=1, high=10**6, whole=True)
+SIDE = Limits(low=1, high=8192, whole=True)
+WIDTH = Limits(low=1, high=2048, whole=True)
+DEPTH = Limits(low=0, high=1000, whole=True)
 COUNT = Limits(low=0, whole=True)
 SHARE = Limits(low=0, high=1)
 POSITIVE = Limits(low=0, above=True)
-SIZE = Pair(NATURAL, "height, width")
+SIZE = Pair(SIDE, "height, width")
 NORM = Choice(("batch", "group"))
 NOT_NEGATIVE = Limits(low=0)
 FLAG = Kind(bool, "true or false")
@@ -176,34 +181,36 @@ RULES: dict[str, Rule] = {
     "vote.day_share": SHARE,
     "vote.confident": SHARE,
     "dataset.size": SIZE,
+    "dataset.train_length": MOST_IMAGES,
+    "dataset.val_length": MOST_IMAGES,
     "data.source_size": SIZE,
     "data.target_size": SIZE,
     "data.crop_size": SIZE,
-    "data.crop_tries": NATURAL,
+    "data.crop_tries": Limits(low=1, high=10_000, whole=True),
     "data.largest_share": SHARE,
     "data.rare_class_temperature": Limits(low=0, above=True, optional=True),
     "data.rare_class_pixels": COUNT,
-    "data.batch_size": NATURAL,
-    "data.judge_batch_size": NATURAL,
-    "data.statistics_images": NATURAL,
-    "data.workers": COUNT,
-    "backbone.width": NATURAL,
-    "backbone.stem_width": NATURAL,
-    "backbone.depth": NATURAL,
+    "data.batch_size": MOST_IMAGES,
+    "data.judge_batch_size": MOST_IMAGES,
+    "data.statistics_images": MOST_IMAGES,
+    "data.workers": Limits(low=0, high=1024, whole=True),
+    "backbone.width": Limits(low=1, high=128, whole=True),
+    "backbone.stem_width": Limits(low=1, high=128, whole=True),
+    "backbone.depth": DEPTH,
     "backbone.drop_path": SHARE,
-    "head.decode.width": NATURAL,
+    "head.decode.width": WIDTH,
     "head.decode.dropout": SHARE,
-    "head.projection.width": NATURAL,
-    "head.projection.depth": COUNT,
+    "head.projection.width": WIDTH,
+    "head.projection.depth": Limits(low=0, high=100, whole=True),
     "contrast.temperature": POSITIVE,
     "contrast.weight": Limits(),
     "contrast.diversity_weight": Limits(),
     "contrast.min_share": Limits(low=0, high=1, optional=True),
-    "contrast.length": NATURAL,
+    "contrast.length": Limits(low=1, high=100_000, whole=True),
     "adapt.teacher_decay": SHARE,
     "adapt.confidence_threshold": SHARE,
     "adapt.contrast_start": COUNT,
-    "adapt.crop.tries": NATURAL,
+    "adapt.crop.tries": Limits(low=1, high=10_000, whole=True),
     "adapt.crop.largest_share": SHARE,
     "optim.learning_rate": POSITIVE,
     "optim.head_factor": POSITIVE,

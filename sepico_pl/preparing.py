@@ -49,7 +49,7 @@ def prepare(config: DictConfig) -> int:
         The number of problems.
     """
     plain = plain_config(config)
-    pair = cast(DomainPair, build(plain["dataset"]))
+    pair = cast(DomainPair, build("dataset", plain["dataset"]))
     parts = list(parts_of(plain, pair))
     if not parts:
         message = "this data set is generated: it has no files to prepare"
@@ -80,8 +80,8 @@ def parts_of(plain: Config, pair: DomainPair) -> Iterator[Part]:
     """Name every collection of files that a data set has."""
     dataset, data = plain["dataset"], plain["data"]
     if "source" in dataset and "target" in dataset:
-        source = cast(Benchmark, build(dataset["source"]))
-        target = cast(Benchmark, build(dataset["target"]))
+        source = cast(Benchmark, build("dataset", dataset["source"]))
+        target = cast(Benchmark, build("dataset", dataset["target"]))
         yield from _benchmark_parts("source", source, data["source_size"], labelled=True)
         yield from _benchmark_parts("target", target, data["target_size"], labelled=False)
         return

@@ -1,6 +1,5 @@
 """What a run folder says about how its numbers came about."""
 
-import json
 import platform
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from typing import Any
 
 import torch
 
-from sepico_pl.resuming import RECORD
+from sepico_pl.resuming import RECORD, read_record
 from sepico_pl.tables import write_json
 
 Record = dict[str, Any]
@@ -39,16 +38,21 @@ def write_record(
     *,
     overrides: Sequence[str],
     options: Sequence[str],
+    choices: Mapping[str, Any],
     config: Mapping[str, Any],
     images: str,
     resumed: Path | None,
 ) -> Record:
     """Write `run.json`: command, versions, git state, seed and data of a run, and its resumptions.
 
+    The words in it are for people to read; a resumption takes nothing of it but `config`, checked
+    as plain data, and `choices`, where conf/ has them.
+
     Args:
         folder: of the run.
         overrides: of the configuration, as typed.
-        options: of the command line, as typed (`--config-dir <folder>`).
+        options: of Hydra and of the command line, as typed (`hydra.x=y`, `--config-dir <folder>`).
+        choices: the option chosen of each group of conf/.
         config: the resolved configuration, plain types.
         images: fingerprint of the training images.
         resumed: the checkpoint that is resumed; None for a new run.
@@ -66,26 +70,29 @@ def write_record(
             **versions(),
         },
         "git": git_state(),
+        "folder": str(Path.cwd()),
         "host": platform.node(),
         "threads": torch.get_num_threads(),
     }
-    path = folder / RECORD
-    record: Record
-    if resumed is not None and path.is_file():
-        record = json.loads(path.read_text(encoding="utf-8"))
-        record["resumed"].append({"checkpoint": str(resumed), **now})
+    before = read_record(folder)
+    if resumed is not None and isinstance(before.get("resumed"), list):
+        now = {"checkpoint": str(resumed), **now}
+        record = {**before, "choices": dict(choices), "resumed": [*before["resumed"], now]}
         record.setdefault("config", dict(config))  # earlier versions kept none
     else:
+        typed = [word for word in overrides if not word.startswith("resume=")]
         record = {
-            "overrides": [word for word in overrides if not word.startswith("resume=")],
+            # A run that ended before its first checkpoint, and begins again, was typed before.
+            "overrides": before.get("overrides", typed),
             "options": list(options),
+            "choices": dict(choices),
             "seed": config["seed"],
             "images": images,
             **now,
             "resumed": [],
             "config": dict(config),
         }
-    write_json(path, record)
+    write_json(folder / RECORD, record)
     return record
 
 

@@ -1,6 +1,7 @@
-"""What a command line with `resume=` stands for: that of the run it names.
+"""What a command line with `resume=` stands for: the run it names, and what is typed now.
 
-Works on words and file names alone, before Hydra and torch are imported.
+Works on words and file names alone, before Hydra and torch are imported. A run folder may come from
+anybody: of its record only the names of options in conf/ become words, never its own words.
 """
 
 import json
@@ -8,10 +9,16 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
+
+from sepico_pl.cli import find_conf
+from sepico_pl.folder_lock import lock_folder
 
 RECORD = "run.json"
 # Set by the first rank for the processes that it starts.
 FIRST_RANK = "SEPICO_FIRST_RANK"
+SHOWING = {"--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--version"}
+"""Words that show something and begin no run."""
 TRACES = (RECORD, "metrics.csv", "last.ckpt", "checkpoints")
 # What a resumed run may have otherwise: it does not shape its weights.
 FREE_ON_RESUME = (
@@ -38,21 +45,35 @@ FREE_ON_RESUME = (
 )
 
 
+class Found(NamedTuple):
+    """A run to go on with.
+
+    Attributes:
+        folder: of the run.
+        checkpoint: to go on from; None for a run that ended before its first one, and begins again.
+    """
+
+    folder: Path
+    checkpoint: Path | None
+
+
 def whole_command(words: Sequence[str]) -> list[str]:
-    """Return what `train` is asked to do, `resume=` replaced by the run's own overrides and folder.
+    """Return what `train` is asked to do, `resume=` replaced by the run's own folder and options.
 
     `resume=<file>` continues the run of that checkpoint, `resume=last` the newest run below
     outputs/ or the one in `hydra.run.dir`, and `resume=auto` the one in `hydra.run.dir`, which
-    begins if it has not begun. In a multirun each job looks into its own folder.
+    begins if it has not begun. In a multirun each job looks into its own folder. A folder that is
+    named is this process's own from here on.
 
     Raises:
-        SystemExit: with one line, where there is nothing to resume, or where a run that is not to
-            be resumed would write into another's folder.
+        SystemExit: with one line, where there is nothing to resume, where another process has the
+            folder, or where a run that is not to be resumed would write into another's.
     """
     wanted, folder = value_of(words, "resume"), value_of(words, "hydra.run.dir")
     if {"-m", "--multirun"} & set(words) or FIRST_RANK in os.environ:
         return list(words)
     rank, ranks = launched_as(os.environ)
+    is_owner = rank == 0 and not SHOWING & set(words)
     if wanted is None:
         if ranks > 1 and folder is None:
             message = (
@@ -60,13 +81,16 @@ def whole_command(words: Sequence[str]) -> list[str]:
                 "name one for all: hydra.run.dir=<folder>"
             )
             raise SystemExit(message)
-        if rank == 0:
+        if is_owner and folder is not None:
+            lock_folder(Path(folder))
             refuse_taken(folder)
         return list(words)
-    checkpoint = find(wanted, folder)
-    if checkpoint is None:
+    found = find(wanted, folder)
+    if found is None:
         return list(words)
-    return continued(words, checkpoint)
+    if is_owner:
+        lock_folder(found.folder)
+    return continued(words, found)
 
 
 def launched_as(environment: Mapping[str, str]) -> tuple[int, int]:
@@ -103,38 +127,66 @@ def traces(folder: Path) -> list[str]:
     return [name for name in TRACES if (folder / name).exists()]
 
 
-def find(wanted: str, folder: str | None) -> Path | None:
-    """Return the checkpoint to resume from; None where `auto` begins a run.
+def find(wanted: str, folder: str | None) -> Found | None:
+    """Return the run to go on with; None where `auto` begins one.
 
     Raises:
         SystemExit: with one line, if there is none.
     """
-    if wanted == "auto":
-        if folder is None:
-            message = "error: resume=auto needs the run's folder: hydra.run.dir=<folder>"
-            raise SystemExit(message)
-        return newest_checkpoint(Path(folder))
-    if wanted != "last":
+    if wanted not in ("last", "auto"):
         path = Path(wanted).expanduser()
         if not path.is_file():
             message = f"error: resume={wanted}: there is no such file; choose last, auto or a file"
             raise SystemExit(message)
-        return path
-    if folder is not None:
-        checkpoint = newest_checkpoint(Path(folder))
-    else:
-        runs = [*Path("outputs").glob(f"*/*/{RECORD}"), *Path("outputs").glob(f"*/*/*/{RECORD}")]
-        found = [
-            path for path in (newest_checkpoint(run.parent) for run in runs) if path is not None
-        ]
-        checkpoint = max(found, key=lambda path: path.stat().st_mtime, default=None)
-    if checkpoint is None:
+        return Found(folder_of(path), path)
+    if wanted == "auto" and folder is None:
+        message = "error: resume=auto needs the run's folder: hydra.run.dir=<folder>"
+        raise SystemExit(message)
+    run = newest_run(Path("outputs")) if folder is None else run_in(Path(folder).expanduser())
+    if run is None and wanted == "last":
         message = (
             f"error: resume=last: there is no checkpoint in {folder or 'outputs/<name>/<time>'}; "
             "name the run's folder by hydra.run.dir=<folder>, or begin a run without resume"
         )
         raise SystemExit(message)
-    return checkpoint
+    return run
+
+
+def folder_of(checkpoint: Path) -> Path:
+    """Return the run folder of a checkpoint, absolute."""
+    folder = Path(os.path.abspath(checkpoint)).parent
+    return folder.parent if folder.name == "checkpoints" else folder
+
+
+def run_in(folder: Path) -> Found | None:
+    """Return the run in a folder; None if nothing in it tells how to go on."""
+    checkpoint = newest_checkpoint(folder)
+    if checkpoint is None and not isinstance(read_record(folder).get("config"), dict):
+        return None
+    return Found(Path(os.path.abspath(folder)), checkpoint)
+
+
+def newest_run(outputs: Path) -> Found | None:
+    """Return the run below `outputs` that was begun or saved last; None if there is none."""
+    folders = [
+        path.parent for depth in ("*/*", "*/*/*") for path in outputs.glob(f"{depth}/{RECORD}")
+    ]
+    runs = [run for run in map(run_in, folders) if run is not None]
+
+    def time(run: Found) -> float:
+        files = (run.folder / RECORD, run.checkpoint)
+        return max(path.stat().st_mtime for path in files if path is not None)
+
+    return max(runs, key=time, default=None)
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Return what `run.json` of a run folder holds; nothing where it is absent or damaged."""
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
@@ -144,19 +196,45 @@ def newest_checkpoint(folder: Path) -> Path | None:
     return max((folder / "checkpoints").glob("step_*.ckpt"), default=None)
 
 
-def continued(words: Sequence[str], checkpoint: Path) -> list[str]:
-    """Return the recorded command line of a checkpoint's run, with `words` after it."""
-    folder = checkpoint.absolute().parent
-    if folder.name == "checkpoints":
-        folder = folder.parent
-    recorded: dict[str, list[str]] = {"overrides": [], "options": []}
-    if (folder / RECORD).is_file():
-        recorded = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+def continued(words: Sequence[str], run: Found) -> list[str]:
+    """Return the options that a run was made with, `resume=` and its folder, then what is typed.
+
+    What stands before `resume=` was recorded, what stands behind it is typed now.
+    """
     typed = [word for word in words if key_of(word) not in ("resume", "hydra.run.dir")]
-    anew = {key_of(word) for word in typed}
-    overrides = [word for word in recorded["overrides"] if key_of(word) not in anew]
-    where = [quoted("resume", checkpoint.absolute()), quoted("hydra.run.dir", folder)]
-    return [*overrides, *where, *typed, *recorded["options"]]
+    checkpoint = "auto" if run.checkpoint is None else os.path.abspath(run.checkpoint)
+    where = [f"resume={quoted_value(checkpoint)}", quoted("hydra.run.dir", run.folder)]
+    return [*choices(read_record(run.folder)), *where, *typed]
+
+
+def choices(record: Mapping[str, Any]) -> list[str]:
+    """Return the options of a recorded run that conf/ has, as `group=option`.
+
+    Records of earlier versions name them among the words that were typed.
+    """
+    recorded = record.get("choices")
+    if not isinstance(recorded, dict):
+        overrides = record.get("overrides")
+        words = (
+            [word for word in overrides if isinstance(word, str)]
+            if isinstance(overrides, list)
+            else []
+        )
+        recorded = {key_of(word): word.partition("=")[2] for word in words}
+    found = []
+    for group, option in recorded.items():
+        names = option if isinstance(option, list) else [option]
+        if all(_is_option(group, name) for name in names):
+            found.append(
+                f"{group}={option}" if isinstance(option, str) else f"{group}=[{','.join(names)}]"
+            )
+    return found
+
+
+def _is_option(group: object, name: object) -> bool:
+    words = isinstance(group, str) and isinstance(name, str)
+    plain = words and re.fullmatch(r"[a-z_0-9]+", f"{group}{name}") is not None
+    return plain and (Path(find_conf()) / str(group) / f"{name}.yaml").is_file()
 
 
 def key_of(word: str) -> str:

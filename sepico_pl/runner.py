@@ -23,6 +23,7 @@ from sepico_pl.checkpoints import check_resumable, refuse_to_overwrite, save, st
 from sepico_pl.cli import environment
 from sepico_pl.compiling import compile_networks
 from sepico_pl.data.datamodule import AdaptationData
+from sepico_pl.folder_lock import lock_folder
 from sepico_pl.judging import batch_norm_name, be_quiet, judge
 from sepico_pl.keeping import Interrupted, count_from, set_aside
 from sepico_pl.loggers import ended, forget_after
@@ -36,7 +37,8 @@ from sepico_pl.processes import (
 )
 from sepico_pl.record import Record, write_record
 from sepico_pl.reporting.page import write_report
-from sepico_pl.resuming import FIRST_RANK, newest_checkpoint, traces
+from sepico_pl.resumed_config import configuration
+from sepico_pl.resuming import FIRST_RANK, RECORD, newest_checkpoint, read_record, traces
 from sepico_pl.tables import print_scores, write_json
 from sepico_pl.task import SegmentationTask
 from sepico_pl.training import build_trainer
@@ -55,7 +57,10 @@ def train(config: DictConfig) -> dict[str, float]:
     """
     follow_first_rank()
     folder = Path(HydraConfig.get().runtime.output_dir)
-    plain = plain_config(config)
+    if is_first_rank():
+        lock_folder(folder)
+    resumed = chosen_checkpoint(config.resume, folder)
+    plain = configuration(config, resumed, folder)
     check_config(plain)
     pl.seed_everything(plain["seed"], workers=True, verbose=False)
     data = build_data(plain)
@@ -64,7 +69,6 @@ def train(config: DictConfig) -> dict[str, float]:
     data.check_judging(ledger)
     refuse_shared_folder(plain["resume"], folder)
     say_whether_it_contrasts(plain)
-    resumed = chosen_checkpoint(plain["resume"], folder)
     task, step = prepared_task(plain, data, resumed)
     be_quiet()
     record = begin_record(folder, plain, data, resumed, step)
@@ -90,11 +94,12 @@ def prepare_networks(task: SegmentationTask, plain: Config, trainer: pl.Trainer)
 
 
 def report_on(folder: Path) -> None:
-    """Write the report; one that cannot be written does not undo the run."""
+    """Write the report; one that cannot be written, for whatever reason, does not undo the run."""
     try:
         print(f"report: {write_report(folder)}")
-    except InputError as error:
-        print(f"no report: {error}")
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        print(f"no report: {reason}; the run is whole, python -m sepico_pl.report run={folder}")
 
 
 def fit(
@@ -125,12 +130,12 @@ def final_scores(
         return {}
     count_from(trainer, trainer.global_step - 1)  # the scores belong into the last step's row
     scores = judge(trainer, task, data)["target"]
-    title = f"target validation of the student, {batch_norm_name(task)}"
-    print_scores(title, task.class_names, {name: scores})
     if trainer.is_global_zero:
         write_json(folder / "scores.json", {"target": scores, "batch_norm": task.batch_norm})
         counts = task.confusion["target"].tolist()
         write_json(folder / "confusion.json", {"classes": task.class_names, "target": counts})
+    title = f"target validation of the student, {batch_norm_name(task)}"
+    print_scores(title, task.class_names, {name: scores})
     return scores
 
 
@@ -198,21 +203,36 @@ def begin_record(
     """
     if not is_first_rank():
         return {}
+    keep_damaged(folder)
     hydra = HydraConfig.get()
     sources = hydra.runtime.config_sources
     folders = [source.path for source in sources if source.provider == "command-line"]
-    folder.mkdir(parents=True, exist_ok=True)
     forget_after(folder / "metrics.csv", step)
     if resumed is not None:
         set_aside(folder, resumed, step)
     return write_record(
         folder,
-        overrides=hydra.overrides.task,
-        options=[word for path in folders for word in ("--config-dir", path)],
+        overrides=list(hydra.overrides.task),
+        options=[
+            *(word for word in hydra.overrides.hydra if not word.startswith("hydra.mode=")),
+            *(word for path in folders for word in ("--config-dir", path)),
+        ],
+        choices={
+            group: option for group, option in hydra.runtime.choices.items() if "/" not in group
+        },
         config=plain,
         images=data.fingerprint,
         resumed=resumed,
     )
+
+
+def keep_damaged(folder: Path) -> None:
+    """Move a record that cannot be read aside, where the new one would take its place."""
+    path = folder / RECORD
+    if path.is_file() and not read_record(folder):
+        aside = path.with_name("run.damaged.json")
+        path.replace(aside)
+        print(f"{path} was damaged and cannot be read: it is {aside.name} now")
 
 
 def build_student_task(plain: Config, data: AdaptationData) -> SegmentationTask:

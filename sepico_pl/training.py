@@ -19,7 +19,7 @@ def build_trainer(plain: Config, folder: Path) -> pl.Trainer:
     for every in ("val_check_interval", "log_every_n_steps"):
         settings[every] = min(settings[every], settings["max_steps"])
     loggers: list[Logger] = [
-        build(logger, save_dir=str(folder)) for logger in plain["logger"].values()
+        build("logger", logger, save_dir=str(folder)) for logger in plain["logger"].values()
     ]
     callbacks: list[Callback] = [
         StopOnNonFinite(folder),
@@ -31,6 +31,7 @@ def build_trainer(plain: Config, folder: Path) -> pl.Trainer:
     if loggers:
         callbacks += [LearningRateMonitor(), Throughput(), Scoreboard()]
     trainer: pl.Trainer = build(
+        "trainer",
         settings,
         limit_train_batches=settings["max_steps"],
         default_root_dir=str(folder),

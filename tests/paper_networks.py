@@ -25,10 +25,12 @@ def configured(*choices: str) -> dict:
 def network(*choices: str, num_classes: int = 19) -> Segmentor:
     """Build backbone, decode head and projection head of a configuration."""
     plain = configured(*choices)
-    encoder = build(plain["backbone"])
+    encoder = build("backbone", plain["backbone"])
     channels = encoder.channels
-    head = build(plain["head"]["decode"], channels=channels, num_classes=num_classes)
-    return Segmentor(encoder, head, build(plain["head"]["projection"], channels=channels))
+    heads = plain["head"]
+    decode = build("head.decode", heads["decode"], channels=channels, num_classes=num_classes)
+    projection = build("head.projection", heads["projection"], channels=channels)
+    return Segmentor(encoder, decode, projection)
 
 
 def paper_network(name: str) -> Segmentor:

@@ -1,6 +1,7 @@
 """What a command line with resume= stands for."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -20,20 +21,62 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for step in (900, 1000):
         (folder / f"checkpoints/step_{step:08}.ckpt").touch()
     (folder / "checkpoints/step_00001100.ckpt.partial").touch()
-    record = {"overrides": ["contrast=bank", "+x=1"], "options": ["--config-dir", "/mine"]}
+    record = {
+        "overrides": ["contrast=bank", "+x=1", "+hydra.callbacks.x._target_=os.system"],
+        "options": ["--config-dir", "/mine", "hydra.sweep.dir=/elsewhere"],
+        "choices": {
+            "contrast": "bank",
+            "logger": ["csv", "wandb"],
+            "adapt": "../../mine",
+            "experiment": None,
+            "hydra/launcher": "joblib",
+            "hydra.callbacks.x._target_": "os",
+            "elsewhere": "x",
+        },
+    }
     (folder / "run.json").write_text(json.dumps(record))
     return folder
 
 
-def test_the_recorded_words_come_back_and_typed_ones_replace_them(run: Path) -> None:
+def test_of_a_record_only_the_options_that_conf_has_become_words(run: Path) -> None:
     words = whole_command(["resume=last", "x=2", "data.workers=4"])
-    assert words[0] == "contrast=bank"
-    assert "+x=1" not in words
-    assert words[-2:] == ["--config-dir", "/mine"]
-    assert words[3:5] == ["x=2", "data.workers=4"]
-    assert words[1].startswith("resume='")
-    assert words[1].endswith("it\\'s a run/1/checkpoints/step_00001000.ckpt'")
-    assert words[2] == f"hydra.run.dir='{str(run).replace(chr(39), chr(92) + chr(39))}'"
+    assert words[:2] == ["contrast=bank", "logger=[csv,wandb]"]
+    assert words[2].startswith("resume='")
+    assert words[2].endswith("it\\'s a run/1/checkpoints/step_00001000.ckpt'")
+    assert words[3] == f"hydra.run.dir='{str(run).replace(chr(39), chr(92) + chr(39))}'"
+    assert words[4:] == ["x=2", "data.workers=4"]
+
+
+def test_a_record_of_an_earlier_version_names_its_options_among_its_words(run: Path) -> None:
+    record = {"overrides": ["contrast=bank", "+x=1", "dataset=gta", "adapt=mine", "hydra.mode=RUN"]}
+    (run / "run.json").write_text(json.dumps(record))
+    assert whole_command(["resume=last"])[:2] == ["contrast=bank", "dataset=gta"]
+    assert len(whole_command(["resume=last"])) == 4
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"choices": 5, "overrides": 7}'])
+def test_a_damaged_record_does_not_keep_a_checkpoint_from_going_on(run: Path, content: str) -> None:
+    (run / "run.json").write_text(content)
+    words = whole_command(["resume=last"])
+    assert [word.partition("=")[0] for word in words] == ["resume", "hydra.run.dir"]
+
+
+def test_a_run_that_ended_before_its_first_checkpoint_begins_again(run: Path) -> None:
+    for path in (run / "checkpoints").iterdir():
+        path.unlink()
+    with pytest.raises(SystemExit, match="there is no checkpoint"):
+        whole_command(["resume=last"])
+    (run / "run.json").write_text(json.dumps({"config": {}, "choices": {"contrast": "bank"}}))
+    assert whole_command(["resume=last"])[:2] == ["contrast=bank", "resume='auto'"]
+
+
+def test_the_newest_run_is_the_one_that_was_begun_last(run: Path) -> None:
+    newer = run.parent / "2"
+    newer.mkdir()
+    (newer / "run.json").write_text(json.dumps({"config": {}}))
+    later = (run / "run.json").stat().st_mtime + 9
+    os.utime(newer / "run.json", (later, later))
+    assert "/2'" in whole_command(["resume=last"])[1]
 
 
 def test_the_end_is_newer_than_any_step(run: Path) -> None:

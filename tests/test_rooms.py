@@ -12,7 +12,7 @@ SOURCE = Path(__file__).resolve().parents[1] / PACKAGE
 FOUNDATION = {"", "types", "ranks"}  # "" is the package itself: __init__.py
 ROOMS = {"data", "augment", "model", "contrast", "adapt", "metrics"}
 MODULES = {"task", "module"}
-SURROUNDINGS = {"optim", "loggers", "tables", "cli", "limits"}
+SURROUNDINGS = {"optim", "loggers", "tables", "cli", "limits", "constructors"}
 PROGRAMS = {"train", "evaluate", "import_official", "prepare", "predict", "submit"}
 PROGRAMS |= {"report", "compare", "embeddings", "export", "demo"}
 
@@ -24,7 +24,10 @@ MAY_IMPORT = {
     **dict.fromkeys(SURROUNDINGS, FOUNDATION),
     "loggers": FOUNDATION | {"tables"},
     **dict.fromkeys(MODULES, FOUNDATION | ROOMS | MODULES | {"optim"}),
-    "resuming": set(),
+    "cli": FOUNDATION | {"multirun"},
+    "resuming": {"cli", "folder_lock"},
+    "plain_data": FOUNDATION | {"constructors", "limits"},
+    "resumed_config": FOUNDATION | {"assembly", "checkpoints", "plain_data", "resuming"},
     "record": {"resuming", "tables"},
     "processes": FOUNDATION | {"keeping", "resuming"},
     "keeping": FOUNDATION | {"resuming"},
@@ -33,7 +36,7 @@ MAY_IMPORT = {
     "architecture": FOUNDATION | {"model"},
     "assembly": FOUNDATION | ROOMS | MODULES | SURROUNDINGS,
     "training": FOUNDATION | {"assembly", "boards", "callbacks", "keeping", "pictures"},
-    "checkpoints": FOUNDATION | ROOMS | MODULES | {"assembly", "keeping", "resuming"},
+    "checkpoints": FOUNDATION | ROOMS | MODULES | {"assembly", "keeping", "plain_data", "resuming"},
     "judging": FOUNDATION | ROOMS | MODULES | SURROUNDINGS | {"assembly", "checkpoints"},
     "compiling": {"task"},
     "preparing": FOUNDATION | {"data", "assembly", "tables"},
@@ -44,7 +47,7 @@ MAY_IMPORT = {
     | {"task", "loggers", "tables", "limits", "resuming", "assembly", "checkpoints", "judging"},
     "serving": FOUNDATION
     | ROOMS
-    | {"task", "tables", "limits", "assembly", "checkpoints", "judging", "keeping"},
+    | {"task", "tables", "limits", "assembly", "checkpoints", "judging", "keeping", "plain_data"},
     "runner": FOUNDATION
     | ROOMS
     | MODULES
@@ -61,6 +64,8 @@ MAY_IMPORT = {
         "processes",
         "record",
         "reporting",
+        "folder_lock",
+        "resumed_config",
         "resuming",
         "training",
     },

@@ -29,14 +29,17 @@ from sepico_pl.official import official_name, official_names
 from sepico_pl.task import pixel_cross_entropy
 
 STEPS = 5
-# The float64 trace is held to rounding. In float32 rounding depends on the processor, and from the
-# third step on a confidence may cross its threshold, or a pseudo-label flip: the official code's
-# own float32 and float64 traces differ by up to 3.1e-3 then (golden README), and on a processor
-# without AVX-512 one of 8192 pixels crosses in the third step, 1 % of labels flip in the fourth.
-FLOAT32_ERROR = (6e-6, 6e-6, 1e-3, 5e-2, 1e-1)
+# The float64 trace is held to rounding on every machine. In float32 rounding depends on processor,
+# instruction set and threads, and it decides on which side of a ReLU's 0 a value lies: from the
+# first backward pass on, gradients differ by up to 9e-3 of themselves, weights by 720 millionths of
+# a loss after one step, and then confidences cross their threshold and pseudo-labels flip (0.3 % of
+# them in the second step, 3 % in the third, 40 % in the fourth). These were the largest differences
+# seen (ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41, one thread); other settings came 100
+# times nearer. So float32 is held to rounding before the first update, loosely for two more steps,
+# and not compared after them; the official code's own float32 and float64 traces differ there, too.
+FLOAT32_ERROR = (6e-6, 1e-2, 1e-1)
 FLOAT64_ERROR = 1e-10
-# Gradients jump where a value crosses a ReLU's 0, losses do not. After the third step, see above.
-FLOAT32_GRADIENT_ERROR = (1e-5, 1e-2, 1e-1)
+FLOAT32_GRADIENT_ERROR = (3e-2, 4e-1)
 
 
 class RecordedChance(Chance):
@@ -210,11 +213,12 @@ def test_losses(replay) -> None:
     for name, official in (("mixed", "mix"), ("source", "src"), ("target", "tgt")):
         expected = [
             (log[f"{official}.loss"], e)
-            for log, e in zip(logs, errors, strict=True)
+            for log, e in zip(logs, errors, strict=False)
             if f"{official}.loss" in log
         ]
-        assert len(task.observed[f"train/{name}"]) == len(expected)
-        for ours, (theirs, error) in zip(task.observed[f"train/{name}"], expected, strict=True):
+        found = task.observed[f"train/{name}"]
+        assert len(found) == sum(f"{official}.loss" in log for log in logs)
+        for ours, (theirs, error) in zip(found, expected, strict=False):
             assert ours == pytest.approx(theirs, rel=error)
 
 
@@ -226,7 +230,8 @@ def test_images_and_label_maps(replay, name: str) -> None:
     )
     steps = [step for step in range(STEPS) if f"it{step}_{name}_label" in expected]
     assert [step for (step, _), _ in observed] == steps
-    for (step, label), image in observed:
+    compared = [one for one in observed if one[0][0] < len(errors)]
+    for (step, label), image in compared:
         theirs = torch.from_numpy(expected[f"it{step}_{name}_label"])[:, 0].long()
         flipped = (label != theirs).double().mean().item()
         assert flipped <= (0 if errors[step] < 1e-4 else errors[step])
@@ -239,9 +244,9 @@ def test_images_and_label_maps(replay, name: str) -> None:
 def test_mixing_weights(replay) -> None:
     task, expected, _, errors = replay
     assert len(task.observed["mix_weight"]) == STEPS
-    for step, ours in enumerate(task.observed["mix_weight"]):
+    for step, (ours, error) in enumerate(zip(task.observed["mix_weight"], errors, strict=False)):
         theirs = expected[f"it{step}_mix_weight"]
-        np.testing.assert_allclose(ours, theirs, rtol=errors[step], atol=max(errors[step], 1e-7))
+        np.testing.assert_allclose(ours, theirs, rtol=error, atol=max(error, 1e-7))
         assert set(np.unique(theirs)) > {0.0, 1.0}
 
 

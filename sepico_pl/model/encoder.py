@@ -93,6 +93,8 @@ class SmpEncoder(Encoder):
                 "convolutional encoders (resnet50, tu-convnext_tiny) can have 8 or 16"
             )
             raise InputError(message)
+        if name.startswith(TIMM):
+            refuse_remote(name.removeprefix(TIMM))
         hub, file = weights_source(weights)
         with fetching(name, weights):
             pretrained = True if hub and name.startswith(TIMM) else hub
@@ -128,6 +130,20 @@ def _unneeded(name: str) -> Callable[[str], bool]:
     with torch.device("meta"):
         whole = timm.create_model(name.removeprefix(TIMM)).state_dict().keys()
     return lambda key: key in whole
+
+
+def refuse_remote(name: str) -> None:
+    """Refuse what is no architecture of timm's own: it would be looked for on a hub or a disk.
+
+    Raises:
+        InputError: naming it.
+    """
+    if ":" in name:
+        message = (
+            f"backbone.name={name}: an encoder is built from timm's own architectures, never "
+            "fetched by its name; give one of timm.list_models(), and backbone.weights=<file>"
+        )
+        raise InputError(message)
 
 
 def weights_source(weights: str | None) -> tuple[str | None, Path | None]:

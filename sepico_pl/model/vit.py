@@ -10,7 +10,7 @@ import timm
 from timm.layers.norm import LayerNorm2d
 from torch import Tensor, nn
 
-from sepico_pl.model.encoder import Encoder, fetching, weights_source
+from sepico_pl.model.encoder import Encoder, fetching, refuse_remote, weights_source
 from sepico_pl.model.weights import adopt_file
 from sepico_pl.types import InputError
 
@@ -34,6 +34,7 @@ class PlainViT(Encoder):
             InputError: for a name that is no plain vision transformer, or weights that cannot be
                 had or do not fit.
         """
+        refuse_remote(name)
         hub, file = weights_source(weights)
         with fetching(name, weights):
             network: Any = timm.create_model(

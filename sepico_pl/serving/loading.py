@@ -10,7 +10,7 @@ from torch import nn
 from sepico_pl import __version__
 from sepico_pl.adapt.batch_norm import target_statistics
 from sepico_pl.assembly import REFUSALS, Config, build_data, without_downloads
-from sepico_pl.checkpoints import read_checkpoint
+from sepico_pl.checkpoints import built_from_file, read_checkpoint
 from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.data.datasets import ImageFolder
 from sepico_pl.data.listing import images_by_stem
@@ -20,6 +20,8 @@ from sepico_pl.task import BatchNormPolicy, batch_norm_policy
 from sepico_pl.types import IMAGENET_MEAN, IMAGENET_STD, InputError
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+LARGEST_CONFIG = 2**24
+"""Bytes; ours have a few thousand."""
 PREFIXES = {"student": "student.", "teacher": "teacher.network."}
 
 
@@ -70,11 +72,10 @@ def load(
 def _of_folder(folder: Path, network: str) -> SegmentationModel:
     """Load what `save_pretrained` wrote, tensors and plain types only."""
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        model = SegmentationModel(**config)
-    except (OSError, *REFUSALS) as error:
+        model = SegmentationModel(**json.loads(_text_of(folder / CONFIG)))
+    except (OSError, RecursionError, *REFUSALS) as error:
         if isinstance(error, InputError):
-            raise
+            raise InputError(f"checkpoint={folder}: {error}") from error
         message = (
             f"checkpoint={folder}: no folder of save_pretrained's ({CONFIG}: {error}); "
             "give a checkpoint of sepico_pl, or a folder that export wrote"
@@ -88,6 +89,18 @@ def _of_folder(folder: Path, network: str) -> SegmentationModel:
     return model
 
 
+def _text_of(path: Path) -> str:
+    """Read a small text file.
+
+    Raises:
+        ValueError: if it is too large to be a model's configuration.
+    """
+    if path.stat().st_size > LARGEST_CONFIG:
+        message = f"{path.stat().st_size} bytes are no configuration"
+        raise ValueError(message)
+    return path.read_text(encoding="utf-8")
+
+
 def _of_checkpoint(
     path: Path,
     network: str,
@@ -97,8 +110,9 @@ def _of_checkpoint(
 ) -> SegmentationModel:
     """Load a network of a checkpoint, and fix its batch-norm statistics; see `load`."""
     checkpoint = read_checkpoint(path)
-    policy = _policy_of(checkpoint["config"], batch_norm, statistics)
-    data = build_data(checkpoint["config"])
+    with built_from_file(f"checkpoint={path}"):
+        policy = _policy_of(checkpoint["config"], batch_norm, statistics)
+        data = build_data(checkpoint["config"])
     provenance = {
         "checkpoint": path.name,
         "sha256": content_digest(path),
@@ -107,9 +121,10 @@ def _of_checkpoint(
         "batch_norm": policy,
         "sepico_pl": __version__,
     }
-    model = _built(checkpoint["config"], data, provenance)
-    tensors = tensors_of(checkpoint["state_dict"], network)
-    take_over(model.network, tensors, f"checkpoint={path}")
+    with built_from_file(f"checkpoint={path}"):
+        model = _built(checkpoint["config"], data, provenance)
+        tensors = tensors_of(checkpoint["state_dict"], network)
+        take_over(model.network, tensors, f"checkpoint={path}")
     model.to(device)
     if policy == "target":
         if statistics is not None:

@@ -4,6 +4,7 @@ Shapes: B batch, C classes, H, W image size, h, w input size.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -11,11 +12,12 @@ import torch
 from huggingface_hub import ModelCard, PyTorchModelHubMixin
 from torch import Tensor, nn
 
-from sepico_pl.assembly import Config, build
+from sepico_pl.assembly import REFUSALS, Config, build
 from sepico_pl.data.geometry import fitted_size, resize_image
 from sepico_pl.model.encoder import Encoder
 from sepico_pl.model.inference import Inference
 from sepico_pl.model.segmentor import Segmentor
+from sepico_pl.plain_data import check_file_config
 from sepico_pl.serving.card import model_card
 from sepico_pl.serving.images import ImageLike, to_rgb
 from sepico_pl.types import ByteArray, ClassSet, InputError
@@ -68,8 +70,17 @@ class SegmentationModel(
             InputError: for a part that is none of sepico_pl's.
         """
         super().__init__()
-        encoder: Encoder = _part("backbone", {**backbone, "weights": None})
-        head = _part("decode", decode, channels=encoder.channels, num_classes=len(class_names))
+        check_file_config(
+            {
+                "backbone": backbone,
+                "head": {"decode": decode},
+                "data": {"target_size": input_size},
+                "classes": [class_names, palette, mean, std, provenance],
+            },
+            "config.json",
+        )
+        encoder: Encoder = build("backbone", {**backbone, "weights": None})
+        head = build("head.decode", decode, channels=encoder.channels, num_classes=len(class_names))
         self.network = Segmentor(encoder, head, None)
         self.classes = ClassSet(
             tuple(class_names), tuple((red, green, blue) for red, green, blue in palette)
@@ -80,6 +91,31 @@ class SegmentationModel(
         self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
         self.eval()
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **given: Any) -> Self:  # noqa: ANN401
+        """Load a model from a folder of `save_pretrained`'s, or from the Hugging Face hub.
+
+        Args:
+            pretrained_model_name_or_path: the folder, or `<user>/<name>` on the hub.
+            given: `revision`, `token` and so on, see `huggingface_hub.PyTorchModelHubMixin`.
+
+        Raises:
+            InputError: if its config.json or its weights are not those of such a model.
+        """
+        try:
+            model: Self = super().from_pretrained(pretrained_model_name_or_path, **given)
+        except InputError as error:
+            message = f"{pretrained_model_name_or_path}: {error}"
+            raise InputError(message) from error
+        except (*REFUSALS, RecursionError) as error:
+            reason = " ".join(str(error).split())[:300] or type(error).__name__
+            message = (
+                f"{pretrained_model_name_or_path}: its config.json is not one of "
+                f"save_pretrained's ({reason})"
+            )
+            raise InputError(message) from error
+        return model
 
     @classmethod
     def _from_pretrained(cls, *, model_id: str, **given: Any) -> Self:  # noqa: ANN401
@@ -143,25 +179,3 @@ class SegmentationModel(
             input_size=self.input_size,
             provenance=self.provenance,
         )
-
-
-def _part(key: str, config: Config, **given: object) -> Any:  # noqa: ANN401
-    """Build a part of the network; only what lies in `sepico_pl.model` may be named.
-
-    A configuration may come from anywhere.
-    """
-    named = str(config.get("_target_")).startswith("sepico_pl.model.")
-    if not named or not all(_is_plain(value) for value in config.values()):
-        message = (
-            f"{key}: {config.get('_target_')} is no part of a network of sepico_pl's; its _target_ "
-            "must be a class in sepico_pl.model, and its other keys plain values"
-        )
-        raise InputError(message)
-    return build(config, **given)
-
-
-def _is_plain(value: object) -> bool:
-    """Whether a value is a number, a text, a truth value, None, or a list of those."""
-    if isinstance(value, list | tuple):
-        return all(_is_plain(one) for one in value)
-    return value is None or isinstance(value, str | int | float)

@@ -235,24 +235,28 @@ def test_a_malformed_configuration_gets_one_line(
     (tmp_path / "config.json").write_text(json.dumps(config | change))
     with pytest.raises(InputError) as caught:
         sepico_pl.load(tmp_path)
-    assert f"checkpoint={tmp_path}: no folder of save_pretrained's" in str(caught.value)
+    assert str(caught.value).startswith(f"checkpoint={tmp_path}: ")
+    assert "config.json" in str(caught.value)
     assert "\n" not in str(caught.value)
+    with pytest.raises(InputError) as hub:
+        SegmentationModel.from_pretrained(tmp_path)
+    assert "config.json" in str(hub.value)
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"backbone": {"_target_": "os.system", "command": "false"}}, "os.system is no part"),
-        ({"decode": {"_target_": "sepico_pl.keeping.share"}}, "sepico_pl.keeping.share is no"),
+        ({"backbone": {"_target_": "os.system", "command": "false"}}, "os.system is not on offer"),
+        ({"decode": {"_target_": "sepico_pl.keeping.share"}}, "sepico_pl.keeping.share is not"),
         ({"decode": {"_target_": "sepico_pl.model.heads.os"}}, "is not on offer"),
         (
             {
                 "decode": {
                     "_target_": "sepico_pl.model.heads.LightHead",
-                    "width": [{"_target_": "sepico_pl.ranks.any_rank"}],
+                    "norm": [{"_target_": "sepico_pl.ranks.any_rank"}],
                 }
             },
-            "plain values",
+            "any_rank is not on offer",
         ),
         ({"unheard_of": 1}, "unheard_of"),
     ],

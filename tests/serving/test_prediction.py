@@ -63,11 +63,15 @@ def test_every_kind_of_image(
             assert (overlay.mode, overlay.size) == ("RGB", size[::-1])
         with Image.open(out / f"confidence/{name}.png") as confidence:
             assert (confidence.mode, confidence.size) == ("L", size[::-1])
+    # A batch and a single image are not the same computation: sums may run in another order.
     probabilities = model.probabilities(tmp_path / "photographs/lying.jpeg")
     with Image.open(out / "ids/lying.png") as ids:
-        assert np.array_equal(np.asarray(ids), probabilities.argmax(dim=0))
+        predicted = torch.from_numpy(np.array(ids)).long()[None]
+    best = probabilities.amax(dim=0)
+    assert (best - probabilities.gather(0, predicted)[0]).max() < 1e-5
     with Image.open(out / "confidence/lying.png") as confidence:
-        assert np.array_equal(np.asarray(confidence), (255 * probabilities.amax(dim=0)).round())
+        shown = torch.from_numpy(np.array(confidence)).float()
+    assert (shown - 255 * best).abs().max() < 0.51
     logits = np.load(out / "logits/lying.npy")
     assert (logits.shape, logits.dtype) == ((9, 32, 64), np.float16)
 
@@ -216,7 +220,9 @@ def test_what_is_refused(predict, tmp_path: Path) -> None:
         ("batch_size=0",): "batch_size=0 must be a positive integer",
         ("batch_size=abc",): "batch_size=abc must be a positive integer",
         ("logits=maybe",): "logits=maybe must be true or false",
-        ("window=64",): "window=64 must be two positive integers: [height, width] or null",
+        (
+            "window=64",
+        ): "window=64 must be two positive integers: [height, width], each <= 8192 or null",
         ("stride=[64]",): "stride=[64] must be two positive integers",
         ("flip=maybe",): "flip=maybe must be true or false",
         ("scales=2",): "scales=2 must be a list, each a positive number",
