@@ -7,13 +7,14 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
 from sepico_pl.augment.chance import Chance
-from sepico_pl.constructors import TARGET, Config, instantiate
+from sepico_pl.constructors import TARGET, instantiate
 from sepico_pl.contrast.modes import MultiStageContrast
 from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.data.ledger import Ledger
 from sepico_pl.limits import check_limits
 from sepico_pl.model.segmentor import Segmentor
 from sepico_pl.task import SegmentationTask
+from sepico_pl.types import Config as Config
 from sepico_pl.types import DomainPair, InputError
 
 # What a constructor raises for a value of a wrong kind.

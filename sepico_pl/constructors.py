@@ -11,9 +11,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-from sepico_pl.types import InputError
-
-Config = dict[str, Any]
+from sepico_pl.types import Config, InputError
 
 TARGET, PARTIAL = "_target_", "_partial_"
 BENCHMARKS = (

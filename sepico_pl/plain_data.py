@@ -1,13 +1,10 @@
 """Configurations that a file holds: plain data, never code, checked before anything reads them."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from sepico_pl.constructors import RECORDED, TARGET
 from sepico_pl.limits import check_limits
-from sepico_pl.types import InputError
-
-Config = dict[str, Any]
+from sepico_pl.types import Config, InputError
 
 INTERPOLATION = "${"
 MOST_LEVELS, MOST_VALUES, LONGEST_TEXT = 20, 20_000, 20_000

@@ -93,8 +93,7 @@ class SmpEncoder(Encoder):
                 "convolutional encoders (resnet50, tu-convnext_tiny) can have 8 or 16"
             )
             raise InputError(message)
-        if name.startswith(TIMM):
-            refuse_remote(name.removeprefix(TIMM))
+        refuse_remote(name)
         hub, file = weights_source(weights)
         with fetching(name, weights):
             pretrained = True if hub and name.startswith(TIMM) else hub
