@@ -12,7 +12,7 @@ from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
-from sepico_pl.tables import read_rows, write_rows
+from sepico_pl.tables import Rows, remove_leftovers, salvage_rows, set_beside, write_rows
 
 ROWS_IN_MEMORY = 100
 
@@ -31,7 +31,7 @@ class CSVMetrics(Logger):
         """Go on with the file if there is one."""
         super().__init__()
         self.path = Path(save_dir) / "metrics.csv"
-        self.rows = read_rows(self.path)
+        self.rows: Rows = salvage_rows(self.path).rows
         self.unsaved = 0
 
     @property
@@ -73,10 +73,21 @@ class CSVMetrics(Logger):
 
 
 def forget_after(path: Path, step: int) -> None:
-    """Drop the rows of a metrics file that a run resumed after `step` steps writes anew."""
-    if path.is_file():
-        rows = {number: row for number, row in read_rows(path).items() if int(number) < step}
-        write_rows(path, rows)
+    """Drop the rows of a metrics file that a run resumed after `step` steps writes anew.
+
+    Of a damaged file the whole rows stay, and the file itself beside as `metrics.damaged.csv`.
+    Half-written files in the folder go.
+    """
+    remove_leftovers(path.parent)
+    if not path.is_file():
+        return
+    rows, fault = salvage_rows(path)
+    if fault is not None:
+        beside = set_beside(path)
+        print(
+            f"{path}: {fault}; its {len(rows)} whole rows are kept, the file is {beside.name} now"
+        )
+    write_rows(path, {number: row for number, row in rows.items() if int(number) < step})
 
 
 def reachable_mode() -> Literal["online", "offline"]:

@@ -1,6 +1,5 @@
 """What a run folder says about how its numbers came about."""
 
-import json
 import platform
 import subprocess
 import sys
@@ -12,8 +11,10 @@ from typing import Any
 
 import torch
 
+from sepico_pl.reading import load_json
 from sepico_pl.resuming import RECORD
-from sepico_pl.tables import write_json
+from sepico_pl.tables import set_beside, write_json
+from sepico_pl.types import InputError
 
 Record = dict[str, Any]
 
@@ -70,9 +71,8 @@ def write_record(
         "threads": torch.get_num_threads(),
     }
     path = folder / RECORD
-    record: Record
-    if resumed is not None and path.is_file():
-        record = json.loads(path.read_text(encoding="utf-8"))
+    record = None if resumed is None else _earlier(path)
+    if record is not None:
         record["resumed"].append({"checkpoint": str(resumed), **now})
         record.setdefault("config", dict(config))  # earlier versions kept none
     else:
@@ -87,6 +87,21 @@ def write_record(
         }
     write_json(path, record)
     return record
+
+
+def _earlier(path: Path) -> Record | None:
+    """Return the record of a run that is resumed; a damaged one is set beside."""
+    if not path.is_file():
+        return None
+    try:
+        record = load_json(path)
+        if isinstance(record.get("resumed"), list):
+            return record
+        reason = f"{path}: holds no list of resumptions"
+    except InputError as error:
+        reason = str(error).rpartition(";")[0]
+    print(f"{reason}; it is {set_beside(path).name} now, and a new one begins")
+    return None
 
 
 def versions() -> dict[str, str]:

@@ -9,7 +9,7 @@ import pytest
 PACKAGE = "sepico_pl"
 SOURCE = Path(__file__).resolve().parents[1] / PACKAGE
 
-FOUNDATION = {"", "types", "ranks"}  # "" is the package itself: __init__.py
+FOUNDATION = {"", "types", "ranks", "quoting", "reading"}  # "" is the package itself: __init__.py
 ROOMS = {"data", "augment", "model", "contrast", "adapt", "metrics"}
 MODULES = {"task", "module"}
 SURROUNDINGS = {"optim", "loggers", "tables", "cli", "limits"}
@@ -20,12 +20,14 @@ MAY_IMPORT = {
     "": {"serving"},
     "types": set(),
     "ranks": set(),
+    "quoting": set(),
+    "reading": {"types"},
     **dict.fromkeys(ROOMS, FOUNDATION),
     **dict.fromkeys(SURROUNDINGS, FOUNDATION),
     "loggers": FOUNDATION | {"tables"},
     **dict.fromkeys(MODULES, FOUNDATION | ROOMS | MODULES | {"optim"}),
     "resuming": set(),
-    "record": {"resuming", "tables"},
+    "record": {"reading", "resuming", "tables", "types"},
     "processes": FOUNDATION | {"keeping", "resuming"},
     "keeping": FOUNDATION | {"resuming"},
     "callbacks": FOUNDATION | ROOMS | MODULES | {"resuming"},

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from sepico_pl.quoting import in_csv, printable
 from sepico_pl.reporting.embedding_map import Points, draw
 from sepico_pl.reporting.embedding_measures import COUNTS, MEASURES
-from sepico_pl.tables import write_json, write_text
+from sepico_pl.tables import plain_console, write_json, write_text
 from sepico_pl.types import ClassSet
 
 DEFINITION = (
@@ -74,13 +74,14 @@ def print_summary(summary: Mapping[str, Any]) -> None:
     for name in MEASURES:
         table.add_column(name.replace("_", "\n"), justify="right")
     for row in summary["rows"]:
-        table.add_row(row["class"], *(_cell(row[name]) for name in MEASURES))
+        table.add_row(printable(row["class"]), *(_cell(row[name]) for name in MEASURES))
     table.add_section()
     means = (_cell(summary["means"].get(name)) for name in MEASURES)
     table.add_row("mean", *means, style="bold")
-    print(f"\n{summary['checkpoint']}: {summary['embeddings']}")
+    console = plain_console(24 + 12 * len(MEASURES))
+    print(f"\n{printable(summary['checkpoint'])}: {summary['embeddings']}")
     print(f"source: {summary['source_images']}, target: {summary['target_images']}")
-    Console(width=24 + 12 * len(MEASURES)).print(table)
+    console.print(table)
 
 
 def _cell(value: float | None) -> str:
@@ -112,5 +113,5 @@ def table_of(points: Points, names: Sequence[str]) -> str:
     writer = csv.writer(content, lineterminator="\n")
     writer.writerow(["x", "y", "class", "domain"])
     for (x, y), label, domain in zip(points.place, points.labels, points.domains, strict=True):
-        writer.writerow([f"{x:.3f}", f"{y:.3f}", names[label], domain])
+        writer.writerow([f"{x:.3f}", f"{y:.3f}", in_csv(names[label]), domain])
     return content.getvalue()
