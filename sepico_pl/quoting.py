@@ -5,7 +5,7 @@ import re
 import sys
 import unicodedata
 
-HARMLESS = re.compile(r"[\w ,%±-]*")
+HARMLESS = re.compile(r"(?! )([^\W_]|[ ,%±-])*(?<! )")
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001
 CONTROLS = ("C", "Zl", "Zp")
 

@@ -11,6 +11,7 @@ from sepico_pl.types import InputError
 LARGEST = 16 * 2**20
 """Bytes of a file; ours have a few thousand."""
 DEEPEST = 40
+LONGEST_PLACE = 100
 REMEDY = "restore it, or leave this run out"
 DAMAGED = (OSError, ValueError, RecursionError)
 """What a damaged JSON text raises, or a file that cannot be read."""
@@ -96,7 +97,8 @@ def checked(content: object, kind: type[Kind], path: Path, remedy: str = REMEDY)
         return kind.model_validate(content)
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = ".".join(map(str, fault["loc"]))
+        place = ".".join(map(str, fault["loc"]))[:LONGEST_PLACE]
         said = fault["msg"].removeprefix("Value error, ")
-        message = f"{path}: {where[:100]}: {said[0].lower()}{said[1:]}; {remedy}"
+        where = f"{path}: {place}" if place else str(path)
+        message = f"{where}: {said[0].lower()}{said[1:]}; {remedy}"
         raise InputError(message) from error

@@ -29,8 +29,8 @@ def notes(comparison: Comparison, quoted: Callable[[str], str] = str) -> list[st
     return [
         *reading,
         f"difference: points of last over {quoted(comparison.baseline)}, mean over the n common "
-        "seeds. p: two-sided paired t-test, not corrected for the number of settings. With two or three "
-        "seeds it can show little: a large p does not say that two settings are equal.",
+        "seeds. p: two-sided paired t-test, not corrected for the number of settings. With two or "
+        "three seeds it can show little: a large p does not say that two settings are equal.",
     ]
 
 

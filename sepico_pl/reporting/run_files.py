@@ -10,10 +10,12 @@ from sepico_pl.tables import LARGEST_STEP
 
 MOST_CLASSES = 256
 MOST_SCENES = 100
+LONGEST_NAME = 200
 
 
 def _is_file_name(name: str) -> str:
-    if not name.isprintable() or PurePath(name).name != name or len(name) > 200:
+    is_name = name.isprintable() and PurePath(name).name == name and name not in ("", "..")
+    if not is_name or len(name) > LONGEST_NAME:
         message = "must be the name of a file beside panel.json"
         raise ValueError(message)
     return name
@@ -115,7 +117,7 @@ class Confusion(Content):
     def _is_square(self) -> "Confusion":
         sides = {len(self.classes), len(self.counts), *map(len, self.counts)}
         if len(sides) > 1:
-            message = "the matrix must have a row and a column for each class"
+            message = "target must have a row and a column for each class"
             raise ValueError(message)
         return self
 
@@ -157,11 +159,11 @@ class Embeddings(Content):
     def _measures_are_numbers(self) -> "Embeddings":
         for row in self.rows:
             if not isinstance(row.get("class"), str):
-                message = "each of rows must name its class"
+                message = "rows: each must name its class"
                 raise ValueError(message)
             values = [row[name] for name in self.measures if name in row]
             if not all(_is_measure(value) for value in values):
-                message = "the measures of rows must be numbers or null"
+                message = "rows: measures must be numbers or null"
                 raise ValueError(message)
         return self
 
