@@ -95,7 +95,7 @@ def test_a_resumed_run_keeps_the_whole_rows_of_a_damaged_file(
     write_rows(path, ROWS)
     damaged = damage(path.read_text())
     path.write_text(damaged)
-    with pytest.raises(InputError, match="metrics.csv: .*; restore it, or leave this run out"):
+    with pytest.raises(InputError, match=r"metrics.csv: .*; restore it, or leave this run out"):
         read_rows(path)
     forget_after(path, 9)
     assert read_rows(path) == {step: ROWS[step] for step in kept}
@@ -180,7 +180,7 @@ def test_an_unreadable_file_is_one_line(tmp_path: Path) -> None:
 def test_what_cannot_be_written_is_told_before(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
-    with pytest.raises(InputError, match="output=.* cannot be written .*output=<file>"):
+    with pytest.raises(InputError, match=r"output=.* cannot be written .*output=<file>"):
         check_writable(tmp_path / name, "output")
     check_writable(tmp_path / "new/deep/a.json", "output")
     assert list((tmp_path / "new/deep").iterdir()) == []
