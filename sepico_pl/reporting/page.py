@@ -4,6 +4,7 @@ import base64
 import hashlib
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -98,15 +99,8 @@ def refuse_to_replace(path: Path) -> None:
 
 def render(run: Run, baseline: Run | None) -> str:
     """Return the page. Its policy forbids the browser any request and any other script."""
-    templates = Environment(
-        loader=PackageLoader("sepico_pl.reporting", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-    )
-    templates.filters |= {"paired": paired, "numbered": enumerate}
-    script = templates.get_template("page.js").render()
-    return templates.get_template("page.html.jinja").render(
+    script = templates().get_template("page.js").render()
+    return templates().get_template("page.html.jinja").render(
         generator=GENERATOR,
         now=datetime.now(tz=UTC).isoformat(timespec="seconds"),
         script=Markup(script),
@@ -125,6 +119,19 @@ def render(run: Run, baseline: Run | None) -> str:
         differences=page_settings.differences(run, baseline),
         surroundings=page_settings.surroundings,
     )
+
+
+@cache
+def templates() -> Environment:
+    """Return the page's templates, in which all that is filled in is text."""
+    found = Environment(
+        loader=PackageLoader("sepico_pl.reporting", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    found.filters |= {"paired": paired, "numbered": enumerate}
+    return found
 
 
 def paired(values: Iterable[object]) -> list[tuple[object, object]]:
