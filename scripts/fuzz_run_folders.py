@@ -8,6 +8,7 @@ lines or without end, a file made beside the output, or more than 1.5 GB of memo
 
 import argparse
 import contextlib
+import copy
 import io
 import json
 import os
@@ -124,18 +125,23 @@ def swapped(content: Any, dice: Dice) -> Any:  # noqa: ANN401
     for _ in range(dice.choice((1, 1, 2, 3))):
         places = list(places_of(content))
         if not places:
-            return dice.choice(VALUES)
+            return value_of(dice)
         node, key = dice.choice(places)
         what = dice.random()
         if what < 0.15:
             del node[key]
         elif what < 0.3 and isinstance(node, dict):
-            node[f"{dice.choice(VALUES)}"[:200]] = dice.choice(VALUES)
+            node[str(value_of(dice))[:200]] = value_of(dice)
         elif what < 0.4:
             node[key] = nested(node[key], dice.choice((3, 45, 900)))
         else:
-            node[key] = dice.choice(VALUES)
+            node[key] = value_of(dice)
     return content
+
+
+def value_of(dice: Dice) -> Any:  # noqa: ANN401
+    """Return a value of its own: a list that stood twice in a file would hold itself."""
+    return copy.deepcopy(dice.choice(VALUES))
 
 
 def places_of(node: object) -> Iterator[tuple[Any, Any]]:

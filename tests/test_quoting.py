@@ -82,7 +82,19 @@ def test_printed_text_steers_no_terminal(text: str) -> None:
 def test_a_spreadsheet_computes_nothing() -> None:
     cells = ["=1+1", "+1", "-1", "@a", "\t=1", "road", "a=b", -1.5, None, 3, "\uff1d1"]
     (row,) = csv.reader(io.StringIO(csv_text([cells])))
-    assert row == ["'=1+1", "'+1", "'-1", "'@a", "'\t=1", "road", "a=b", "-1.5", "", "3", "'\uff1d1"]
+    assert row == [
+        "'=1+1",
+        "'+1",
+        "'-1",
+        "'@a",
+        "'\t=1",
+        "road",
+        "a=b",
+        "-1.5",
+        "",
+        "3",
+        "'\uff1d1",
+    ]
     assert in_csv(-1.5) == -1.5
 
 
