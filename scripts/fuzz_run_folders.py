@@ -133,7 +133,7 @@ def swapped(content: Any, dice: Dice) -> Any:  # noqa: ANN401
         elif what < 0.3 and isinstance(node, dict):
             node[str(value_of(dice))[:200]] = value_of(dice)
         elif what < 0.4:
-            node[key] = nested(node[key], dice.choice((3, 45, 900)))
+            node[key] = nested(node[key], dice.choice((3, 45, 200)))
         else:
             node[key] = value_of(dice)
     return content
@@ -175,17 +175,17 @@ def cells(content: bytes, dice: Dice) -> bytes:
 Damage = Callable[[bytes, Dice], bytes]
 BINARY: list[Damage] = [flip, cut, garble]
 FILES: dict[str, list[Damage]] = {
-    **dict.fromkeys(
-        (
+    **{
+        name: [*BINARY, swap, swap, swap, swap]
+        for name in (
             "runs/one/run.json",
             "runs/one/scores.json",
             "runs/one/confusion.json",
             "runs/one/pictures/panel.json",
             "runs/one/embeddings/summary.json",
             f"out/{MANIFEST}",
-        ),
-        [*BINARY, swap, swap, swap, swap],
-    ),
+        )
+    },
     "runs/one/metrics.csv": [*BINARY, cells, cells, cells],
     "runs/one/pictures/scene_0.jpg": BINARY,
     "runs/one/pictures/step_00000020/scene_0_student.png": BINARY,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sepico_pl.loggers import CSVMetrics, forget_after
+from sepico_pl.loggers import CSVMetrics, forget_after, run_id
 from sepico_pl.reading import load_json
 from sepico_pl.record import write_record
 from sepico_pl.tables import (
@@ -194,3 +194,19 @@ def test_threads_write_their_files_at_once(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert [json.loads(path.read_text()) for path in paths] == [path.name for path in paths]
+
+
+@pytest.mark.parametrize("text", ["", "a/b", "a b", "\x00", "x" * 5000, "\x1b[2J"])
+def test_a_damaged_run_id_is_given_anew(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    text: str,
+) -> None:
+    monkeypatch.delenv("WANDB_RUN_ID", raising=False)
+    path = tmp_path / "wandb_id"
+    path.write_text(text)
+    found = run_id(path)
+    assert len(found) == 8
+    assert run_id(path) == found
+    assert len(capsys.readouterr().out.splitlines()) == 1

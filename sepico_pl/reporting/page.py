@@ -100,24 +100,28 @@ def refuse_to_replace(path: Path) -> None:
 def render(run: Run, baseline: Run | None) -> str:
     """Return the page. Its policy forbids the browser any request and any other script."""
     script = templates().get_template("page.js").render()
-    return templates().get_template("page.html.jinja").render(
-        generator=GENERATOR,
-        now=datetime.now(tz=UTC).isoformat(timespec="seconds"),
-        script=Markup(script),
-        script_hash=content_hash(script),
-        sections=SECTIONS,
-        run=run,
-        baseline=baseline,
-        overview=page_settings.overview(run, baseline),
-        means=means(run, baseline),
-        classes=class_scores(run, baseline),
-        charts=charts(run, baseline),
-        confusion=confusion_rows(run),
-        panel=panel_of(run.folder / "pictures", run.panel),
-        map=map_of(run.folder),
-        settings=page_settings.settings(run.config),
-        differences=page_settings.differences(run, baseline),
-        surroundings=page_settings.surroundings,
+    return (
+        templates()
+        .get_template("page.html.jinja")
+        .render(
+            generator=GENERATOR,
+            now=datetime.now(tz=UTC).isoformat(timespec="seconds"),
+            script=Markup(script),
+            script_hash=content_hash(script),
+            sections=SECTIONS,
+            run=run,
+            baseline=baseline,
+            overview=page_settings.overview(run, baseline),
+            means=means(run, baseline),
+            classes=class_scores(run, baseline),
+            charts=charts(run, baseline),
+            confusion=confusion_rows(run),
+            panel=panel_of(run.folder / "pictures", run.panel),
+            map=map_of(run.folder),
+            settings=page_settings.settings(run.config),
+            differences=page_settings.differences(run, baseline),
+            surroundings=page_settings.surroundings,
+        )
     )
 
 
