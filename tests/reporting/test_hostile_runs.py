@@ -16,8 +16,10 @@ from sample_runs import (
     write_scores,
 )
 
+from sepico_pl.data.streets import STREETS_CLASSES
 from sepico_pl.reporting.comparing import compare
 from sepico_pl.reporting.comparing_settings import sort_runs
+from sepico_pl.reporting.embedding_output import write
 from sepico_pl.reporting.page import write_report
 from sepico_pl.reporting.page_pictures import HIGHEST, panel_of
 from sepico_pl.reporting.runs import Run, find_runs
@@ -253,3 +255,14 @@ def test_names_that_compute_or_mark_up_are_text_in_every_file(tmp_path: Path) ->
     page = (tmp_path / "compare.html").read_text()
     assert "<img" not in page
     assert "default-src 'none'" in page
+
+
+def test_measures_of_other_settings_are_replaced_with_a_word(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    summary = {"features": "encoder", "seed": 0, "definition": "x", "rows": []}
+    write(tmp_path, summary, None, STREETS_CLASSES)
+    write(tmp_path, summary, None, STREETS_CLASSES)
+    assert capsys.readouterr().out == ""
+    write(tmp_path, {**summary, "features": "fused"}, None, STREETS_CLASSES)
+    assert f"replaced: {tmp_path}, whose measures had features=encoder" in capsys.readouterr().out
