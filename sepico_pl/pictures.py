@@ -54,6 +54,7 @@ class PicturePanel(Callback):
             panel = self._panel()
             if panel.get("scenes", self._entries()) != self._entries():
                 shutil.rmtree(self.folder)
+                panel = {}
             for drawn in self._drawn():
                 if _step_of(drawn) > trainer.global_step:
                     shutil.rmtree(drawn)
