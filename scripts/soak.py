@@ -63,8 +63,9 @@ def kill(process: subprocess.Popen[bytes], folder: Path, dice: random.Random) ->
     until = time.monotonic() + dice.uniform(0, 5)
     while time.monotonic() < until:
         time.sleep(0.01)
+    left = set(folder.rglob("*.partial"))  # by processes that were killed before
     if dice.random() < 0.5:
-        while process.poll() is None and not list(folder.rglob("*.partial")):
+        while process.poll() is None and not set(folder.rglob("*.partial")) - left:
             time.sleep(0.0005)
     if process.poll() is not None:
         return None

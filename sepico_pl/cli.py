@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from sepico_pl.multirun import failures_noted
+from sepico_pl.quoting import never_fail_to_print
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 INTERRUPTED = 130
@@ -87,6 +88,7 @@ def command(
 
         def readable() -> None:
             nonlocal wanted
+            never_fail_to_print()
             wanted = os.environ.get(FULL_ERROR)
             # Hydra hands on its own errors and those of the operating system only so.
             with readable_errors(full=wanted == "1"), environment(FULL_ERROR, "1"):

@@ -2,9 +2,9 @@
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -21,12 +21,21 @@ from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.data.datasets import ImageFolder
 from sepico_pl.data.geometry import fit, to_tensor
 from sepico_pl.data.submissions import Submission, submission_format
-from sepico_pl.limits import ASKING, check_limits
+from sepico_pl.limits import ASKING, NETWORK, PATH, OrNull, Rule, check_limits
 from sepico_pl.model.inference import Inference
-from sepico_pl.tables import print_scores, write_json
+from sepico_pl.reading import load_json
+from sepico_pl.tables import check_writable, print_scores, write_json
 from sepico_pl.task import SegmentationTask, batch_norm_policy
 from sepico_pl.types import InputError
 
+FILES: dict[str, Rule] = {
+    "checkpoint": PATH,
+    "output": OrNull(PATH),
+    "dataset_root": OrNull(PATH),
+    "network": NETWORK,
+}
+ASKED = ("network", "scales", "flip", "window", "stride", "class_weights_deviation")
+SHOWN, SHOWN_KEYS = 100, 5
 DEVICES = {"auto": None, "cpu": "cpu", "gpu": "cuda", "cuda": "cuda"}
 
 
@@ -37,7 +46,9 @@ def evaluate(config: DictConfig) -> dict[str, dict[str, float]]:
         Scores in percent by domain, then by "mIoU", "mIoU<n>" of class subsets and "IoU/<class>".
     """
     plain = plain_config(config)
+    check_limits(plain, FILES)
     path = Path(plain["checkpoint"])
+    output = Path(plain["output"] or path.with_suffix(".scores.json")).expanduser()
     data, task = rebuilt(plain)
     benchmark = chosen_target(plain, task)
     if benchmark is None:
@@ -49,6 +60,9 @@ def evaluate(config: DictConfig) -> dict[str, dict[str, float]]:
     if not data.domains:
         message = f"checkpoint={path}: its data set has no validation labels to judge on"
         raise InputError(message)
+    protocol = protocol_of(plain, data, task, benchmark)
+    check_writable(output, "output")
+    refuse_another_protocol(output, protocol)
     data.check_judging(ledger_of(plain))
     be_quiet()
     trainer = pl.Trainer(accelerator=plain["accelerator"], devices=1, logger=False)
@@ -56,15 +70,46 @@ def evaluate(config: DictConfig) -> dict[str, dict[str, float]]:
     title = f"{path}: {plain['network']}, {batch_norm_name(task)}"
     where = "" if benchmark is None else f" on {benchmark.name} {benchmark.val}"
     columns = {f"{domain} validation{where}": found for domain, found in scores.items()}
+    write_json(output, {**protocol, **scores})
     print_scores(title, task.class_names, columns)
-    output = Path(plain["output"] or path.with_suffix(".scores.json"))
-    protocol = {key: plain[key] for key in ("network", "scales", "flip", "window", "stride")}
-    protocol["class_weights_deviation"] = plain["class_weights_deviation"]
-    protocol["input_size"] = list(data.target_size)
-    judged_on = {} if benchmark is None else {"judged_on": f"{benchmark.name} {benchmark.val}"}
-    write_json(output, {**protocol, **judged_on, "batch_norm": task.batch_norm, **scores})
     print(f"written: {output}")
     return scores
+
+
+def protocol_of(
+    plain: Config, data: AdaptationData, task: SegmentationTask, benchmark: Benchmark | None
+) -> dict[str, Any]:
+    """Return what is judged, and how: the scores' file begins with it."""
+    judged_on = {} if benchmark is None else {"judged_on": f"{benchmark.name} {benchmark.val}"}
+    return {
+        "checkpoint": str(Path(plain["checkpoint"]).absolute()),
+        **{key: plain[key] for key in ASKED},
+        "input_size": list(data.target_size),
+        **judged_on,
+        "batch_norm": task.batch_norm,
+    }
+
+
+def refuse_another_protocol(output: Path, protocol: Mapping[str, Any]) -> None:
+    """Refuse to replace scores that came about in another way.
+
+    Raises:
+        InputError: naming what differs, or that the file holds no scores.
+    """
+    if not output.exists():
+        return
+    remedy = "keep it, and choose another file by output=<file>"
+    found = load_json(output, remedy)
+    before = {key: value for key, value in found.items() if not isinstance(value, dict)}
+    before.setdefault("checkpoint", protocol["checkpoint"])  # earlier versions do not say
+    differing = [
+        f"{key} was {str(before.get(key))[:SHOWN]} and is {protocol.get(key)}"
+        for key in dict.fromkeys([*protocol, *before])
+        if before.get(key) != protocol.get(key)
+    ]
+    if differing:
+        message = f"{output} holds other scores ({'; '.join(differing[:SHOWN_KEYS])}); {remedy}"
+        raise InputError(message)
 
 
 def submit(config: DictConfig) -> Path:

@@ -1,6 +1,7 @@
 """Where a run's numbers go: a CSV file that is always whole, Weights & Biases that never asks."""
 
 import os
+import re
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,9 +13,18 @@ from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
-from sepico_pl.tables import read_rows, write_rows
+from sepico_pl.tables import (
+    Rows,
+    remove_leftovers,
+    salvage_rows,
+    set_beside,
+    write_rows,
+    write_text,
+)
 
 ROWS_IN_MEMORY = 100
+LONGEST_ID = 128
+RUN_ID = re.compile(rf"[^/\\#?%:\s\x00-\x1f\ufffd]{{1,{LONGEST_ID}}}")
 
 
 class CSVMetrics(Logger):
@@ -31,7 +41,7 @@ class CSVMetrics(Logger):
         """Go on with the file if there is one."""
         super().__init__()
         self.path = Path(save_dir) / "metrics.csv"
-        self.rows = read_rows(self.path)
+        self.rows: Rows = salvage_rows(self.path).rows
         self.unsaved = 0
 
     @property
@@ -73,10 +83,21 @@ class CSVMetrics(Logger):
 
 
 def forget_after(path: Path, step: int) -> None:
-    """Drop the rows of a metrics file that a run resumed after `step` steps writes anew."""
-    if path.is_file():
-        rows = {number: row for number, row in read_rows(path).items() if int(number) < step}
-        write_rows(path, rows)
+    """Drop the rows of a metrics file that a run resumed after `step` steps writes anew.
+
+    Of a damaged file the whole rows stay, and the file itself beside as `metrics.damaged.csv`.
+    Half-written files in the folder go.
+    """
+    remove_leftovers(path.parent)
+    if not path.is_file():
+        return
+    rows, fault = salvage_rows(path)
+    if fault is not None:
+        beside = set_beside(path)
+        print(
+            f"{path}: {fault}; its {len(rows)} whole rows are kept, the file is {beside.name} now"
+        )
+    write_rows(path, {number: row for number, row in rows.items() if int(number) < step})
 
 
 def reachable_mode() -> Literal["online", "offline"]:
@@ -115,10 +136,6 @@ def wandb_logger(
         print(
             f"Weights & Biases: offline; `wandb sync {save_dir}/wandb/latest-run` uploads the run"
         )
-    known = Path(save_dir) / "wandb_id"
-    if not known.is_file():
-        given = os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4)
-        known.write_text(given + "\n", encoding="utf-8")
     return WandbLogger(
         project=project,
         name=name,
@@ -126,10 +143,22 @@ def wandb_logger(
         tags=list(tags),
         save_dir=save_dir,
         mode=mode,
-        id=known.read_text(encoding="utf-8").strip(),
+        id=run_id(Path(save_dir) / "wandb_id"),
         resume="allow",
         settings=wandb.Settings(finish_timeout=finish_timeout),
     )
+
+
+def run_id(path: Path) -> str:
+    """Return the id that a run has at Weights & Biases; a new one where none is there, or no id."""
+    if path.is_file():
+        found = path.read_bytes()[: 2 * LONGEST_ID].decode("utf-8", errors="replace").strip()
+        if RUN_ID.fullmatch(found):
+            return found
+        print(f"{path}: holds no id; the run goes on as a new one at Weights & Biases")
+    given = os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4)
+    write_text(path, given + "\n")
+    return given
 
 
 def tensorboard_logger(*, save_dir: str) -> TensorBoardLogger:

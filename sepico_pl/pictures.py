@@ -3,7 +3,6 @@
 Arrays: image (H, W, 3) uint8 RGB, ids (H, W) uint8 with 255 ignored, confidence (H, W) uint8.
 """
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,9 +23,10 @@ from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.data.geometry import fit, to_tensor
 from sepico_pl.data.painting import Picture, palette_image
 from sepico_pl.data.streams import evenly
+from sepico_pl.reading import load_json
 from sepico_pl.tables import write_json
 from sepico_pl.task import SegmentationTask
-from sepico_pl.types import IMAGENET_MEAN, IMAGENET_STD, ByteArray, ClassSet, Preview
+from sepico_pl.types import IMAGENET_MEAN, IMAGENET_STD, ByteArray, ClassSet, InputError, Preview
 
 PANEL = "panel.json"
 Pictures = dict[str, list[Picture]]
@@ -51,12 +51,14 @@ class PicturePanel(Callback):
         self.classes = data.pair.classes
         self.scenes = chosen_scenes(data, self.count)
         if trainer.is_global_zero:
-            if self._panel().get("scenes", self._entries()) != self._entries():
+            panel = self._panel()
+            if panel.get("scenes", self._entries()) != self._entries():
                 shutil.rmtree(self.folder)
+                panel = {}
             for drawn in self._drawn():
                 if _step_of(drawn) > trainer.global_step:
                     shutil.rmtree(drawn)
-            if self._panel():
+            if panel:
                 self._write_panel()
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -122,13 +124,20 @@ class PicturePanel(Callback):
         ]
 
     def _panel(self) -> dict[str, Any]:
-        """Return what an earlier session of the run wrote; nothing if there is none."""
+        """Return what an earlier session of the run wrote; nothing if there is none.
+
+        A damaged panel is written anew with the next pictures.
+        """
         path = self.folder / PANEL
-        panel: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-        return panel
+        try:
+            return load_json(path) if path.is_file() else {}
+        except InputError as error:
+            print(f"{str(error).rpartition(';')[0]}; it is written anew")
+            return {}
 
     def _drawn(self) -> list[Path]:
-        return sorted(self.folder.glob("step_*"))
+        drawn = self.folder.glob("step_*")
+        return sorted(path for path in drawn if path.name.removeprefix("step_").isdecimal())
 
 
 def chosen_scenes(data: AdaptationData, count: int) -> list[Picture]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import cast
 
 from omegaconf import DictConfig
-from rich.console import Console
 from rich.table import Table
 
 from sepico_pl.assembly import Config, build, ledger_of, plain_config
@@ -16,7 +15,8 @@ from sepico_pl.data.copying import Job, copy_all
 from sepico_pl.data.datasets import ImageFolder, ReferencedFolder, SegmentationFolder
 from sepico_pl.data.inspection import Report, inspect
 from sepico_pl.data.ledger import Ledger
-from sepico_pl.tables import write_json
+from sepico_pl.quoting import printable
+from sepico_pl.tables import plain_console, write_json
 from sepico_pl.types import DomainPair, InputError, Size
 
 Collection = ImageFolder | SegmentationFolder
@@ -121,19 +121,19 @@ def show(reports: list[Report]) -> None:
             str(len(report.problems)),
             str(len(report.remarks)),
         )
-    console = Console(width=130)
+    console = plain_console(130)
     console.print(table)
     labelled = [report for report in reports if any(report.pixels.values())]
     if labelled:
         histogram = Table("class", *(report.part for report in labelled))
         for name in labelled[0].pixels:
             cells = (report.pixels[name] / sum(report.pixels.values()) for report in labelled)
-            histogram.add_row(name, *(f"{100 * share:.2f} %" for share in cells))
+            histogram.add_row(printable(name), *(f"{100 * share:.2f} %" for share in cells))
         console.print(histogram)
     for report in reports:
         for kind, found in (("problem", report.problems), ("remark", report.remarks)):
             for line in found[:SHOWN]:
-                print(f"{kind}: {line}")
+                print(f"{kind}: {printable(line)}")
             if len(found) > SHOWN:
                 print(f"{kind}: and {len(found) - SHOWN} more in {report.part}")
 

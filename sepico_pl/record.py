@@ -11,8 +11,10 @@ from typing import Any
 
 import torch
 
-from sepico_pl.resuming import RECORD, read_record
-from sepico_pl.tables import write_json
+from sepico_pl.reading import load_json
+from sepico_pl.resuming import RECORD
+from sepico_pl.tables import set_beside, write_json
+from sepico_pl.types import InputError
 
 Record = dict[str, Any]
 
@@ -74,16 +76,17 @@ def write_record(
         "host": platform.node(),
         "threads": torch.get_num_threads(),
     }
-    before = read_record(folder)
-    if resumed is not None and isinstance(before.get("resumed"), list):
-        now = {"checkpoint": str(resumed), **now}
-        record = {**before, "choices": dict(choices), "resumed": [*before["resumed"], now]}
+    path = folder / RECORD
+    before = _earlier(path)
+    if resumed is not None and before is not None:
+        session = {"checkpoint": str(resumed), **now}
+        record = {**before, "choices": dict(choices), "resumed": [*before["resumed"], session]}
         record.setdefault("config", dict(config))  # earlier versions kept none
     else:
         typed = [word for word in overrides if not word.startswith("resume=")]
         record = {
             # A run that ended before its first checkpoint, and begins again, was typed before.
-            "overrides": before.get("overrides", typed),
+            "overrides": typed if before is None else before.get("overrides", typed),
             "options": list(options),
             "choices": dict(choices),
             "seed": config["seed"],
@@ -92,8 +95,23 @@ def write_record(
             "resumed": [],
             "config": dict(config),
         }
-    write_json(folder / RECORD, record)
+    write_json(path, record)
     return record
+
+
+def _earlier(path: Path) -> Record | None:
+    """Return the record of a run that is resumed; a damaged one is set beside."""
+    if not path.is_file():
+        return None
+    try:
+        record = load_json(path)
+        if isinstance(record.get("resumed"), list):
+            return record
+        reason = f"{path}: holds no list of resumptions"
+    except InputError as error:
+        reason = str(error).rpartition(";")[0]
+    print(f"{reason}; it is {set_beside(path).name} now, and a new one begins")
+    return None
 
 
 def versions() -> dict[str, str]:

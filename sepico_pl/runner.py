@@ -2,11 +2,12 @@
 
 import os
 from pathlib import Path
+from typing import cast
 
 import pytorch_lightning as pl
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from sepico_pl.architecture import Architecture
 from sepico_pl.assembly import (
@@ -38,7 +39,7 @@ from sepico_pl.processes import (
 from sepico_pl.record import Record, write_record
 from sepico_pl.reporting.page import write_report
 from sepico_pl.resumed_config import configuration
-from sepico_pl.resuming import FIRST_RANK, RECORD, newest_checkpoint, read_record, traces
+from sepico_pl.resuming import FIRST_RANK, newest_checkpoint, traces
 from sepico_pl.tables import print_scores, write_json
 from sepico_pl.task import SegmentationTask
 from sepico_pl.training import build_trainer
@@ -203,7 +204,6 @@ def begin_record(
     """
     if not is_first_rank():
         return {}
-    keep_damaged(folder)
     hydra = HydraConfig.get()
     sources = hydra.runtime.config_sources
     folders = [source.path for source in sources if source.provider == "command-line"]
@@ -217,22 +217,17 @@ def begin_record(
             *(word for word in hydra.overrides.hydra if not word.startswith("hydra.mode=")),
             *(word for path in folders for word in ("--config-dir", path)),
         ],
-        choices={
-            group: option for group, option in hydra.runtime.choices.items() if "/" not in group
-        },
+        choices=chosen_options(),
         config=plain,
         images=data.fingerprint,
         resumed=resumed,
     )
 
 
-def keep_damaged(folder: Path) -> None:
-    """Move a record that cannot be read aside, where the new one would take its place."""
-    path = folder / RECORD
-    if path.is_file() and not read_record(folder):
-        aside = path.with_name("run.damaged.json")
-        path.replace(aside)
-        print(f"{path} was damaged and cannot be read: it is {aside.name} now")
+def chosen_options() -> dict[str, object]:
+    """Return the option, or the list of options, that each group of conf/ has in this run."""
+    choices = cast(Config, OmegaConf.to_container(HydraConfig.get().runtime.choices))
+    return {group: option for group, option in choices.items() if "/" not in group}
 
 
 def build_student_task(plain: Config, data: AdaptationData) -> SegmentationTask:

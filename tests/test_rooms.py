@@ -9,7 +9,7 @@ import pytest
 PACKAGE = "sepico_pl"
 SOURCE = Path(__file__).resolve().parents[1] / PACKAGE
 
-FOUNDATION = {"", "types", "ranks"}  # "" is the package itself: __init__.py
+FOUNDATION = {"", "types", "ranks", "quoting", "reading"}  # "" is the package itself: __init__.py
 ROOMS = {"data", "augment", "model", "contrast", "adapt", "metrics"}
 MODULES = {"task", "module"}
 SURROUNDINGS = {"optim", "loggers", "tables", "cli", "limits", "constructors"}
@@ -20,6 +20,8 @@ MAY_IMPORT = {
     "": {"serving"},
     "types": set(),
     "ranks": set(),
+    "quoting": set(),
+    "reading": {"types"},
     **dict.fromkeys(ROOMS, FOUNDATION),
     **dict.fromkeys(SURROUNDINGS, FOUNDATION),
     "loggers": FOUNDATION | {"tables"},
@@ -28,7 +30,7 @@ MAY_IMPORT = {
     "resuming": {"cli", "folder_lock"},
     "plain_data": FOUNDATION | {"constructors", "limits"},
     "resumed_config": FOUNDATION | {"assembly", "checkpoints", "plain_data", "resuming"},
-    "record": {"resuming", "tables"},
+    "record": {"reading", "resuming", "tables", "types"},
     "processes": FOUNDATION | {"keeping", "resuming"},
     "keeping": FOUNDATION | {"resuming"},
     "callbacks": FOUNDATION | ROOMS | MODULES | {"resuming"},

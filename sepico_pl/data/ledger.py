@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from sepico_pl.reading import DAMAGED, parsed
+
 Record = dict[str, Any]
 
 
@@ -25,9 +27,10 @@ class Ledger:
         if path is not None and path.is_file():
             for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
                 try:
-                    entry = json.loads(line)
-                    self.records[entry["key"]] = entry["record"]
-                except (ValueError, KeyError, TypeError):
+                    entry = parsed(line)
+                    if is_record(entry["record"]):
+                        self.records[entry["key"]] = entry["record"]
+                except (*DAMAGED, KeyError, TypeError):
                     continue
 
     def find(self, key: str) -> Record | None:
@@ -47,6 +50,18 @@ class Ledger:
         except OSError as error:
             print(f"{self.path}: checked files cannot be recorded ({error.strerror})")
             self.path = None
+
+
+def is_record(content: object) -> bool:
+    """Whether this may be a record: sizes of images, and the pixels of each class of a label."""
+    if not isinstance(content, dict) or not isinstance(content.get("sizes"), list):
+        return False
+    numbers = [content.get("counts", []), *content["sizes"]]
+    are_lists = all(isinstance(one, list) for one in numbers)
+    has_sizes = bool(content["sizes"]) and all(len(one) == 2 for one in numbers[1:] if are_lists)
+    return (
+        are_lists and has_sizes and all(type(x) is int and x >= 0 for one in numbers for x in one)
+    )
 
 
 def fingerprint(*paths: Path) -> str:

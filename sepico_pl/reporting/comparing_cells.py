@@ -1,5 +1,7 @@
 """A comparison in words and rounded numbers: what its tables and notes say."""
 
+from collections.abc import Callable
+
 from sepico_pl.reporting.comparing_statistics import Comparison, Line, Spread
 
 HEADINGS = ("score", "setting", "seeds", "last", "best", "difference", "n", "p")
@@ -13,9 +15,10 @@ def title(comparison: Comparison) -> str:
     return f"{settings} setting{'s' * (settings != 1)}, {runs} run{'s' * (runs != 1)}"
 
 
-def notes(comparison: Comparison) -> list[str]:
-    """Say how to read the numbers."""
-    reading = [f"All runs: {' '.join(comparison.shared)}."] if comparison.shared else []
+def notes(comparison: Comparison, quoted: Callable[[str], str] = str) -> list[str]:
+    """Say how to read the numbers; `quoted` makes users' words text where the notes are read."""
+    shared = quoted(" ".join(comparison.shared))
+    reading = [f"All runs: {shared}."] if comparison.shared else []
     reading += [
         "Percent of target validation: mean ± standard deviation (n - 1) over seeds.",
         "last: the final judging. best: the highest of each run's logged judgings, chosen by "
@@ -25,15 +28,15 @@ def notes(comparison: Comparison) -> list[str]:
         return [*reading, "baseline=<setting> adds a paired test against it."]
     return [
         *reading,
-        f"difference: points of last over {comparison.baseline}, mean over the n common seeds. "
-        "p: two-sided paired t-test, not corrected for the number of settings. With two or three "
-        "seeds it can show little: a large p does not say that two settings are equal.",
+        f"difference: points of last over {quoted(comparison.baseline)}, mean over the n common "
+        "seeds. p: two-sided paired t-test, not corrected for the number of settings. With two or "
+        "three seeds it can show little: a large p does not say that two settings are equal.",
     ]
 
 
-def left_out(comparison: Comparison) -> list[str]:
-    """Name the runs that do not count."""
-    return [f"left out: {line}" for line in comparison.left_out]
+def left_out(comparison: Comparison, quoted: Callable[[str], str] = str) -> list[str]:
+    """Name the runs that do not count; `quoted` as for `notes`."""
+    return [f"left out: {quoted(line)}" for line in comparison.left_out]
 
 
 def summary_cells(comparison: Comparison) -> list[tuple[str, ...]]:

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from rich.console import Console
 from rich.table import Table
 
+from sepico_pl.quoting import as_code, in_csv, in_markdown, printable
 from sepico_pl.reporting.comparing_cells import (
     HEADINGS,
     class_cells,
@@ -20,7 +20,7 @@ from sepico_pl.reporting.comparing_cells import (
     title,
 )
 from sepico_pl.reporting.comparing_statistics import Comparison, Line
-from sepico_pl.tables import write_text
+from sepico_pl.tables import plain_console, write_text
 
 WIDTH_OF_FILES = 160
 
@@ -28,12 +28,12 @@ WIDTH_OF_FILES = 160
 def print_comparison(comparison: Comparison) -> None:
     """Print the mean scores, the classes, and how to read them."""
     width = None if sys.stdout.isatty() else WIDTH_OF_FILES
-    console = Console(markup=False, highlight=False, width=width)
+    console = plain_console(width)
     console.print(f"\n{title(comparison)}")
     console.print(_table(HEADINGS, summary_cells(comparison), texts=3))
     console.print(_table(class_headings(comparison), class_cells(comparison), texts=1))
     for note in [*notes(comparison), *left_out(comparison)]:
-        console.print(note)
+        console.print(printable(note))
 
 
 def write_comparison(comparison: Comparison, folder: Path) -> list[Path]:
@@ -58,9 +58,9 @@ def _table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int
     """Lay out rows whose first columns are texts and whose others are numbers."""
     table = Table()
     for index, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if index < texts else "right")
+        table.add_column(printable(heading), justify="left" if index < texts else "right")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(printable, row))
     return table
 
 
@@ -90,27 +90,30 @@ def class_rows(comparison: Comparison) -> list[list[object]]:
 
 
 def csv_text(rows: Iterable[Iterable[object]]) -> str:
-    """Return rows as CSV; None is an empty cell."""
+    """Return rows as CSV; None is an empty cell, and no text is a formula."""
     content = io.StringIO()
-    csv.writer(content, lineterminator="\n").writerows(rows)
+    harmless = (map(in_csv, row) for row in rows)
+    csv.writer(content, lineterminator="\n").writerows(harmless)
     return content.getvalue()
 
 
 def markdown(comparison: Comparison) -> str:
     """Return the comparison as GitHub's Markdown."""
-    summary = [(score, _code(name), *rest) for score, name, *rest in summary_cells(comparison)]
+    summary = [
+        (in_markdown(score), as_code(name), *rest)
+        for score, name, *rest in summary_cells(comparison)
+    ]
     heading, *settings = class_headings(comparison)
+    classes = [(in_markdown(name), *rest) for name, *rest in class_cells(comparison)]
     parts = [
         title(comparison),
         _markdown_table(HEADINGS, summary, texts=3),
-        _markdown_table([heading, *map(_code, settings)], class_cells(comparison), texts=1),
-        "\n".join(f"- {note}" for note in [*notes(comparison), *left_out(comparison)]),
+        _markdown_table([heading, *map(as_code, settings)], classes, texts=1),
+        "\n".join(
+            f"- {note}" for note in [*notes(comparison, as_code), *left_out(comparison, as_code)]
+        ),
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def _code(name: str) -> str:
-    return f"`{name}`".replace("|", r"\|")
 
 
 def _markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int) -> str:

@@ -46,11 +46,12 @@ class Setting:
     def best(self, score: str) -> dict[int, float]:
         """Return the highest of a run's logged judgings in percent, by seed."""
         name = f"val/target/{score}"
-        return {
-            seed: max(run.curves[name].values)
+        judged = {
+            seed: [value for value in run.curves[name].values if 0 <= value <= 100.01]
             for seed, run in self.runs.items()
             if name in run.curves
         }
+        return {seed: max(values) for seed, values in judged.items() if values}
 
 
 class Sorted(NamedTuple):
@@ -76,14 +77,12 @@ class Group:
     @cached_property
     def typed(self) -> list[str]:
         """Overrides that each of its runs was given and that may shape scores."""
-        common = set.intersection(*(set(run.record["overrides"]) for run in self.runs))
-        return [
-            word for word in self.runs[0].record["overrides"] if word in common and shapes(word)
-        ]
+        common = set.intersection(*(set(run.record.overrides) for run in self.runs))
+        return [word for word in self.runs[0].record.overrides if word in common and shapes(word)]
 
     def by_seed(self) -> dict[int, Run]:
         """Return the newest run of each seed."""
-        return {run.config["seed"]: run for run in self.runs}
+        return {run.record.config.seed: run for run in self.runs}
 
 
 def sort_runs(runs: Iterable[Run]) -> Sorted:
@@ -112,9 +111,9 @@ def sort_runs(runs: Iterable[Run]) -> Sorted:
 
 
 def unusable(run: Run) -> str | None:
-    """Say why a run has no scores to compare; None if it has."""
+    """Say why a run has no scores to compare, or which of its files is damaged; None if it has."""
     try:
-        if run.config and run.scores:
+        if run.config and run.scores and run.curves is not None:
             return None
     except InputError as error:
         return str(error)
@@ -138,7 +137,7 @@ def shaping(run: Run) -> dict[str, str]:
         for key, value in flat(run.config).items()
         if shapes(key) and not (key.startswith("dataset.") and _is_absolute(value))
     }
-    return {**leaves, "images": str(run.record.get("images", ABSENT))}
+    return {**leaves, "images": run.record.images}
 
 
 def shared_words(groups: Sequence[Group]) -> list[str]:
@@ -173,10 +172,10 @@ def differences(group: Group, alike: Sequence[Group]) -> str:
 def repeated(setting: Setting, group: Group) -> list[str]:
     """Return a line for each run whose seed a newer one has."""
     return [
-        f"{run.folder}: seed {run.config['seed']} of {setting.name} ran again later, "
-        f"in {setting.runs[run.config['seed']].folder}"
+        f"{run.folder}: seed {run.record.config.seed} of {setting.name} ran again later, "
+        f"in {setting.runs[run.record.config.seed].folder}"
         for run in group.runs
-        if run is not setting.runs[run.config["seed"]]
+        if run is not setting.runs[run.record.config.seed]
     ]
 
 
@@ -197,7 +196,7 @@ def chosen(wanted: str, settings: Sequence[Setting]) -> Setting:
 
 
 def _time(run: Run) -> tuple[str, str]:
-    return str(run.record.get("time")), str(run.folder)
+    return run.record.time, str(run.folder)
 
 
 def _is_absolute(value: object) -> bool:

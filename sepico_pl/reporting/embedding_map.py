@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sklearn.manifold import TSNE
 from torch import Tensor
 
+from sepico_pl.quoting import printable
 from sepico_pl.reporting.charts import INK, chart, to_svg
 from sepico_pl.reporting.embedding_measures import Domain
 from sepico_pl.types import ClassSet
@@ -89,7 +90,7 @@ def draw(points: Points, classes: ClassSet) -> str:
                 place = points.place[(points.labels == index) & (domains == domain)]
                 axes.scatter(*place.T, marker=marker, **_look(_colour(classes, index)))
         figure.legend(handles=_legend(classes, shown), loc="outside lower center", ncols=3)
-        return to_svg(figure, described(points, [classes.names[index] for index in shown]))
+        return to_svg(figure, described(points, [printable(classes.names[i]) for i in shown]))
 
 
 def _colour(classes: ClassSet, index: int) -> tuple[float, float, float]:
@@ -108,7 +109,7 @@ def _legend(classes: ClassSet, shown: Sequence[int]) -> list[Any]:
             facecolor=_colour(classes, index),
             edgecolor=INK,
             linewidth=0.35,
-            label=classes.names[index],
+            label=printable(classes.names[index]),
         )
         for index in shown
     ]

@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from sepico_pl.quoting import in_csv, printable
+from sepico_pl.reading import load_json
 from sepico_pl.reporting.embedding_map import Points, draw
 from sepico_pl.reporting.embedding_measures import COUNTS, MEASURES
-from sepico_pl.tables import write_json, write_text
-from sepico_pl.types import ClassSet
+from sepico_pl.tables import plain_console, write_json, write_text
+from sepico_pl.types import ClassSet, InputError
 
 DEFINITION = (
     "Pixel-wise discrimination distance (PDD) of a class: the mean over its pixels q of "
@@ -29,6 +30,7 @@ SOURCES = (
 )
 DIGITS = 6
 DASH = "-"
+SHOWN = 100
 
 
 def summarise(
@@ -74,13 +76,14 @@ def print_summary(summary: Mapping[str, Any]) -> None:
     for name in MEASURES:
         table.add_column(name.replace("_", "\n"), justify="right")
     for row in summary["rows"]:
-        table.add_row(row["class"], *(_cell(row[name]) for name in MEASURES))
+        table.add_row(printable(row["class"]), *(_cell(row[name]) for name in MEASURES))
     table.add_section()
     means = (_cell(summary["means"].get(name)) for name in MEASURES)
     table.add_row("mean", *means, style="bold")
-    print(f"\n{summary['checkpoint']}: {summary['embeddings']}")
+    console = plain_console(24 + 12 * len(MEASURES))
+    print(f"\n{printable(summary['checkpoint'])}: {summary['embeddings']}")
     print(f"source: {summary['source_images']}, target: {summary['target_images']}")
-    Console(width=24 + 12 * len(MEASURES)).print(table)
+    console.print(table)
 
 
 def _cell(value: float | None) -> str:
@@ -94,9 +97,13 @@ def write(
 ) -> None:
     """Write `map.svg`, `points.csv` and `summary.json`, each whole or not at all.
 
-    Without points an earlier map goes: it would not be of these measures.
+    Without points an earlier map goes: it would not be of these measures. Measures of other
+    settings are replaced with a word on what differs.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    differing = differences(folder / "summary.json", summary)
+    if differing:
+        print(f"replaced: {folder}, whose measures had {printable(', '.join(differing))}")
     if points is None:
         for name in ("map.svg", "points.csv"):
             (folder / name).unlink(missing_ok=True)
@@ -106,11 +113,25 @@ def write(
     write_json(folder / "summary.json", summary)
 
 
+def differences(path: Path, summary: Mapping[str, Any]) -> list[str]:
+    """Return the settings in which earlier measures differ, as they were; none where none are."""
+    try:
+        before = load_json(path) if path.is_file() else summary
+    except InputError:
+        return []
+    settings = [key for key, value in summary.items() if not isinstance(value, dict | list)]
+    return [
+        f"{key}={str(before.get(key))[:SHOWN]}"
+        for key in settings
+        if key != "definition" and before.get(key) != summary[key]
+    ]
+
+
 def table_of(points: Points, names: Sequence[str]) -> str:
     """Return the points of a map as CSV."""
     content = io.StringIO()
     writer = csv.writer(content, lineterminator="\n")
     writer.writerow(["x", "y", "class", "domain"])
     for (x, y), label, domain in zip(points.place, points.labels, points.domains, strict=True):
-        writer.writerow([f"{x:.3f}", f"{y:.3f}", names[label], domain])
+        writer.writerow([f"{x:.3f}", f"{y:.3f}", in_csv(names[label]), domain])
     return content.getvalue()

@@ -4,6 +4,7 @@ import base64
 import hashlib
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,8 +13,10 @@ from markupsafe import Markup
 from omegaconf import DictConfig, OmegaConf
 
 from sepico_pl.limits import PATH, OrNull, Rule, check_limits
+from sepico_pl.quoting import never_fail_to_print
 from sepico_pl.reporting import page_settings
 from sepico_pl.reporting.page_curves import charts
+from sepico_pl.reporting.page_map import map_of
 from sepico_pl.reporting.page_pictures import panel_of
 from sepico_pl.reporting.page_scores import class_scores, confusion_rows, means
 from sepico_pl.reporting.runs import Run, open_run
@@ -47,6 +50,7 @@ def report(config: DictConfig) -> Path:
         None if plain[key] is None else Path(plain[key]).expanduser() for key in RULES
     )
     assert folder is not None  # a mandatory key
+    never_fail_to_print()
     path = write_report(folder, baseline, output)
     print(f"written: {path}")
     return path
@@ -95,33 +99,43 @@ def refuse_to_replace(path: Path) -> None:
 
 def render(run: Run, baseline: Run | None) -> str:
     """Return the page. Its policy forbids the browser any request and any other script."""
-    templates = Environment(
+    script = templates().get_template("page.js").render()
+    return (
+        templates()
+        .get_template("page.html.jinja")
+        .render(
+            generator=GENERATOR,
+            now=datetime.now(tz=UTC).isoformat(timespec="seconds"),
+            script=Markup(script),
+            script_hash=content_hash(script),
+            sections=SECTIONS,
+            run=run,
+            baseline=baseline,
+            overview=page_settings.overview(run, baseline),
+            means=means(run, baseline),
+            classes=class_scores(run, baseline),
+            charts=charts(run, baseline),
+            confusion=confusion_rows(run),
+            panel=panel_of(run.folder / "pictures", run.panel),
+            map=map_of(run.folder),
+            settings=page_settings.settings(run.config),
+            differences=page_settings.differences(run, baseline),
+            surroundings=page_settings.surroundings,
+        )
+    )
+
+
+@cache
+def templates() -> Environment:
+    """Return the page's templates, in which all that is filled in is text."""
+    found = Environment(
         loader=PackageLoader("sepico_pl.reporting", ""),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    templates.filters |= {"paired": paired, "numbered": enumerate}
-    script = templates.get_template("page.js").render()
-    return templates.get_template("page.html.jinja").render(
-        generator=GENERATOR,
-        now=datetime.now(tz=UTC).isoformat(timespec="seconds"),
-        script=Markup(script),
-        script_hash=content_hash(script),
-        sections=SECTIONS,
-        run=run,
-        baseline=baseline,
-        overview=page_settings.overview(run, baseline),
-        means=means(run, baseline),
-        classes=class_scores(run, baseline),
-        charts=charts(run, baseline),
-        confusion=confusion_rows(run),
-        panel=panel_of(run.folder / "pictures", run.panel),
-        map=embedding_map(run.folder / "embeddings" / "map.svg"),
-        settings=page_settings.settings(run.config),
-        differences=page_settings.differences(run, baseline),
-        surroundings=page_settings.surroundings,
-    )
+    found.filters |= {"paired": paired, "numbered": enumerate}
+    return found
 
 
 def paired(values: Iterable[object]) -> list[tuple[object, object]]:
@@ -133,8 +147,3 @@ def content_hash(script: str) -> str:
     """Return the name of a script in a Content-Security-Policy."""
     digest = hashlib.sha256(script.encode("utf-8")).digest()
     return f"sha256-{base64.b64encode(digest).decode('ascii')}"
-
-
-def embedding_map(path: Path) -> Markup | None:
-    """Return the map of the embedding space as an `<svg>` element; None if there is none."""
-    return Markup(path.read_text(encoding="utf-8")) if path.is_file() else None

@@ -4,17 +4,21 @@ import re
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from itertools import cycle
-from math import ceil, isfinite
+from math import ceil
 from statistics import fmean
 from typing import NamedTuple
 
 from markupsafe import Markup
 from matplotlib.ticker import LogLocator
 
+from sepico_pl.quoting import printable
 from sepico_pl.reporting.charts import COLOURS, chart, to_svg
 from sepico_pl.reporting.runs import Curve, Run
 
 POINTS = 200
+LARGEST_VALUE = 1e30
+"""What can be drawn, and added up."""
+LONGEST_NAME = 80
 DOMAINS = "^(train|val/target|val/source)/"
 DASHES = ("-", "--", ":")
 
@@ -98,15 +102,19 @@ def charts(run: Run, baseline: Run | None) -> list[Chart]:
             before = curves_of(baseline).get("val/target/mIoU")
             lines |= {"baseline": before} if before else {}
         if lines:
-            drawn.append(draw(group, lines, run.config["trainer"]["max_steps"]))
+            drawn.append(draw(group, lines, run.record.config.trainer.max_steps))
     return drawn
 
 
 def curves_of(run: Run) -> dict[str, Curve]:
-    """Return a run's curves, finite values only."""
+    """Return a run's curves, values that can be drawn only."""
     curves = {}
     for name, (steps, values) in run.curves.items():
-        points = {step: value for step, value in zip(steps, values, strict=True) if isfinite(value)}
+        points = {
+            step: value
+            for step, value in zip(steps, values, strict=True)
+            if abs(value) <= LARGEST_VALUE
+        }
         if points:
             curves[name] = Curve(list(points), list(points.values()))
     return curves
@@ -134,7 +142,8 @@ def draw(group: Group, lines: dict[str, Curve], end: int) -> Chart:
         for (name, curve), (colour, dash) in zip(lines.items(), styles, strict=False):
             if name == "baseline":
                 colour, dash = COLOURS[-1], "--"
-            axes.plot(*thinned(curve), color=colour, ls=dash, lw=1.2, marker=marker, label=name)
+            label = printable(name[:LONGEST_NAME])
+            axes.plot(*thinned(curve), color=colour, ls=dash, lw=1.2, marker=marker, label=label)
         if group.logarithmic and all(min(curve.values) > 0 for curve in lines.values()):
             axes.set_yscale("log", subs=())
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

@@ -4,12 +4,18 @@ import base64
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from PIL import Image
 
+from sepico_pl.reporting.run_files import PanelFile, SceneFiles, lies_inside
+
 STEPS = 6
 WIDEST = 640
+HIGHEST = 4 * WIDEST
+LARGEST = 2**25
+"""Pixels of an image in a panel."""
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 PREDICTIONS = ("student", "teacher", "confidence")
 LEARNT = (
     ("mixed_{}.jpg", "mixed image"),
@@ -67,8 +73,10 @@ class Panel(NamedTuple):
     learnt: list[list[Picture]]
 
 
-def panel_of(folder: Path, content: dict[str, Any] | None) -> Panel | None:
-    """Read the panel of a run; None where it has none. Images that are absent are left out.
+def panel_of(folder: Path, content: PanelFile | None) -> Panel | None:
+    """Read the panel of a run; None where it has none.
+
+    Images that are absent are left out, and what only a link brings into the folder.
 
     Args:
         folder: `pictures/` of the run.
@@ -76,18 +84,18 @@ def panel_of(folder: Path, content: dict[str, Any] | None) -> Panel | None:
     """
     if content is None:
         return None
-    steps = spread(content["steps"], STEPS)
-    scenes = [scene_of(folder, i, scene, steps) for i, scene in enumerate(content["scenes"])]
+    steps = spread(content.steps, STEPS)
+    scenes = [scene_of(folder, i, scene, steps) for i, scene in enumerate(content.scenes)]
     kinds = dict.fromkeys(
         picture.kind
         for scene in scenes
         for shown in (scene.still, *scene.steps.values())
         for picture in shown
     )
-    colours = [f"rgb({red} {green} {blue})" for red, green, blue in content["palette"]]
-    legend = dict(zip(content["classes"], colours, strict=True)) | {"ignored": "rgb(0 0 0)"}
-    learnt = learnt_of(folder / f"step_{steps[-1]:08}", content["mixed"]) if steps else []
-    return Panel(legend, scenes, list(kinds), content["steps"], steps, learnt)
+    colours = [f"rgb({red} {green} {blue})" for red, green, blue in content.palette]
+    legend = dict(zip(content.classes, colours, strict=True)) | {"ignored": "rgb(0 0 0)"}
+    learnt = learnt_of(folder, steps[-1], content.mixed) if steps else []
+    return Panel(legend, scenes, list(kinds), content.steps, steps, learnt)
 
 
 def spread(steps: Sequence[int], count: int) -> list[int]:
@@ -97,50 +105,66 @@ def spread(steps: Sequence[int], count: int) -> list[int]:
     return [steps[round(i * (len(steps) - 1) / (count - 1))] for i in range(count)]
 
 
-def scene_of(folder: Path, index: int, content: dict[str, Any], steps: Sequence[int]) -> Scene:
+def scene_of(folder: Path, index: int, content: SceneFiles, steps: Sequence[int]) -> Scene:
     """Read one image of the panel at these steps."""
-    files = {"photograph": folder / content["image"]}
-    if content["truth"] is not None:
-        files["truth"] = folder / content["truth"]
+    files = {"photograph": content.image}
+    if content.truth is not None:
+        files["truth"] = content.truth
     predictions = {
         step: pictures_of(
-            {kind: folder / f"step_{step:08}" / f"scene_{index}_{kind}.png" for kind in PREDICTIONS}
+            folder,
+            {kind: f"step_{step:08}/scene_{index}_{kind}.png" for kind in PREDICTIONS},
         )
         for step in steps
     }
-    return Scene(content["name"], pictures_of(files), predictions)
+    return Scene(content.name, pictures_of(folder, files), predictions)
 
 
-def learnt_of(folder: Path, count: int) -> list[list[Picture]]:
+def learnt_of(folder: Path, step: int, count: int) -> list[list[Picture]]:
     """Read what the student learnt from at one step; nothing without self-training."""
     places = [
-        pictures_of({kind: folder / name.format(index) for name, kind in LEARNT})
+        pictures_of(folder, {kind: f"step_{step:08}/{name.format(index)}" for name, kind in LEARNT})
         for index in range(count)
     ]
     return [pictures for pictures in places if pictures]
 
 
-def pictures_of(files: dict[str, Path]) -> list[Picture]:
+def pictures_of(folder: Path, files: dict[str, str]) -> list[Picture]:
     """Read images by their kind; one that is absent or broken (a run was killed) is left out."""
-    found = (picture_of(kind, path) for kind, path in files.items())
+    found = (
+        picture_of(kind, folder / name)
+        for kind, name in files.items()
+        if lies_inside(folder / name, folder.parent)
+    )
     return [picture for picture in found if picture is not None]
 
 
 def picture_of(kind: str, path: Path) -> Picture | None:
-    """Read an image at no more than `WIDEST` pixels: labels stay PNG, all else becomes JPEG."""
+    """Read an image, made no wider than `WIDEST` pixels; None if it is no sensible one."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=("PNG", "JPEG")) as image:
+            if image.width * image.height > LARGEST:
+                return None
             image.load()
-    except OSError:
+        return encoded(kind, image)
+    except UNREADABLE:
         return None
+
+
+def encoded(kind: str, image: Image.Image) -> Picture:
+    """Put an image into a `data:` address: labels stay PNG, all else becomes JPEG."""
     is_label = image.mode == "P"
-    scale = min(1.0, WIDEST / image.width)
-    size = (round(image.width * scale), max(1, round(image.height * scale)))
+    scale = min(1.0, WIDEST / image.width, HIGHEST / image.height)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     small = image.resize(size, Image.Resampling.NEAREST if is_label else Image.Resampling.LANCZOS)
     content, form = io.BytesIO(), "png" if is_label else "jpeg"
     if is_label:
         small.save(content, form)
     else:
         small.convert("L" if image.mode == "L" else "RGB").save(content, form, quality=88)
-    encoded = base64.b64encode(content.getvalue()).decode("ascii")
-    return Picture(kind, f"data:image/{form};base64,{encoded}", *size, is_label)
+    return Picture(kind, data_address(f"image/{form}", content.getvalue()), *size, is_label)
+
+
+def data_address(media_type: str, content: bytes) -> str:
+    """Return a file as an address that holds it."""
+    return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"

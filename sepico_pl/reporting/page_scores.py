@@ -100,7 +100,7 @@ def class_names(run: Run) -> list[str]:
     if run.confusion is not None:
         return run.confusion.classes
     if run.panel is not None:
-        return list(run.panel["classes"])
+        return run.panel.classes
     scored = [name.removeprefix("IoU/") for name in final_scores(run) if name.startswith("IoU/")]
     return sorted(scored)
 
@@ -128,9 +128,9 @@ def confusion_rows(run: Run) -> list[Row]:
     """Return the confusion matrix, each row divided by its sum."""
     if run.confusion is None:
         return []
-    classes, counts = run.confusion
+    classes = run.confusion.classes
     rows = []
-    for truth, row in zip(classes, counts, strict=True):
+    for truth, row in zip(classes, run.confusion.counts, strict=True):
         pixels = sum(row)
         cells = [
             Cell(100 * count / pixels, name)

@@ -4,6 +4,7 @@ import json
 import shlex
 from typing import Any
 
+from sepico_pl.reporting.run_files import Record, Session
 from sepico_pl.reporting.runs import Run
 from sepico_pl.resuming import flat
 
@@ -16,13 +17,13 @@ def overview(run: Run, baseline: Run | None) -> dict[str, str]:
     network = f"{called(config['head']['decode'])} on {named(config['backbone'])}"
     batch_norm = config["adapt"].get("batch_norm", "running")
     facts = {
-        "setting": " ".join(run.record["overrides"]) or "defaults",
+        "setting": " ".join(run.record.overrides) or "defaults",
         "method": called(config["adapt"]),
         "contrast": called(config["contrast"]),
         "network": network,
         "data": called(config["dataset"]),
         "steps": f"{run.steps} of {config['trainer']['max_steps']}",
-        "seed": str(run.record["seed"]),
+        "seed": str(run.record.seed),
         "judged with": f"{batch_norm} batch-norm statistics",
     }
     if baseline is not None:
@@ -65,16 +66,16 @@ def differences(run: Run, baseline: Run | None) -> dict[str, tuple[str, str]]:
     }
 
 
-def surroundings(record: dict[str, Any]) -> dict[str, str]:
+def surroundings(record: Record | Session) -> dict[str, str]:
     """Return where and with what a run, or the part after a resumption, was made."""
-    git = record["git"]
+    git = record.git
     facts = {
-        "time": record["time"],
-        "command": shlex.join(record["command"]),
-        "host": record["host"],
-        "threads": str(record["threads"]),
-        "git": "an installed package, no checkout" if git is None else git["commit"],
+        "time": record.time,
+        "command": shlex.join(record.command),
+        "host": record.host,
+        "threads": str(record.threads),
+        "git": "an installed package, no checkout" if git is None else git.commit,
     }
-    if "checkpoint" in record:
-        facts = {"resumed from": record["checkpoint"], **facts}
+    if record.checkpoint is not None:
+        facts = {"resumed from": record.checkpoint, **facts}
     return facts

@@ -10,13 +10,15 @@
 | `embeddings/` | `embeddings.py` | measures and a map of the embedding space |
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sepico_pl.reading import Kind, checked, load_json, read_json
+from sepico_pl.reporting.run_files import Confusion, Embeddings, PanelFile, Record, Scores
 from sepico_pl.resuming import RECORD
 from sepico_pl.tables import read_rows
 from sepico_pl.types import InputError
@@ -29,16 +31,9 @@ class Curve(NamedTuple):
     values: list[float]
 
 
-class Confusion(NamedTuple):
-    """Pixels by class: `counts[truth][prediction]`, (C, C)."""
-
-    classes: list[str]
-    counts: list[list[int]]
-
-
 @dataclass(frozen=True)
 class Run:
-    """The folder of one run, read when it is asked.
+    """The folder of one run, read when it is asked; a damaged file raises an InputError then.
 
     Attributes:
         folder: where it lies.
@@ -47,33 +42,35 @@ class Run:
     folder: Path
 
     @cached_property
-    def record(self) -> dict[str, Any]:
-        """What `run.json` holds.
+    def record(self) -> Record:
+        """What `run.json` holds of every run."""
+        return checked(self._document, Record, self.folder / RECORD)
 
-        Raises:
-            InputError: if it is absent or damaged, or of a version that kept no configuration.
-        """
-        record: dict[str, Any] = _read_json(self.folder / RECORD)
-        if "config" not in record:
+    @property
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration, plain types: all that `record.config` names, and more."""
+        assert self.record
+        config: dict[str, Any] = self._document["config"]
+        return config
+
+    @cached_property
+    def _document(self) -> dict[str, Any]:
+        content = load_json(self.folder / RECORD)
+        if "config" not in content:
             message = (
                 f"{self.folder / RECORD}: holds no configuration; "
                 "the run was made by an earlier version of sepico_pl"
             )
             raise InputError(message)
-        return record
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The resolved configuration, plain types."""
-        config: dict[str, Any] = self.record["config"]
-        return config
+        return content
 
     @cached_property
     def curves(self) -> dict[str, Curve]:
         """Every column of `metrics.csv` by name, such as "train/source" or "val/target/mIoU"."""
         curves: dict[str, Curve] = {}
-        for step, row in read_rows(self.folder / "metrics.csv").items():
-            for name, value in row.items():
+        rows = read_rows(self.folder / "metrics.csv")
+        for step in sorted(rows, key=int):
+            for name, value in rows[step].items():
                 curve = curves.setdefault(name, Curve([], []))
                 curve.steps.append(int(step) + 1)
                 curve.values.append(float(value))
@@ -82,18 +79,14 @@ class Run:
     @cached_property
     def scores(self) -> dict[str, float]:
         """The final target scores in percent: "mIoU", "mIoU<n>", "IoU/<class>"; empty if none."""
-        path = self.folder / "scores.json"
-        scores: dict[str, float] = _read_json(path)["target"] if path.is_file() else {}
-        return scores
+        found = self._optional("scores.json", Scores)
+        scores = {} if found is None else found.target
+        return {name: score for name, score in scores.items() if isfinite(score)}
 
     @cached_property
     def confusion(self) -> Confusion | None:
         """The confusion matrix behind the final scores; None if there is none."""
-        path = self.folder / "confusion.json"
-        if not path.is_file():
-            return None
-        content = _read_json(path)
-        return Confusion(content["classes"], content["target"])
+        return self._optional("confusion.json", Confusion)
 
     @property
     def is_finished(self) -> bool:
@@ -104,7 +97,8 @@ class Run:
     def steps(self) -> int:
         """The optimizer steps after which it was last logged or kept; 0 for none."""
         kept = (self.folder / "checkpoints").glob("step_*.ckpt")
-        numbers = [int(path.stem.removeprefix("step_")) for path in kept]
+        found = [path.stem.removeprefix("step_") for path in kept]
+        numbers = [int(number) for number in found if number.isdecimal() and len(number) < 13]
         logged = [
             curve.steps[-1]
             for name, curve in self.curves.items()
@@ -113,19 +107,18 @@ class Run:
         return max([*numbers, *logged], default=0)
 
     @cached_property
-    def panel(self) -> dict[str, Any] | None:
+    def panel(self) -> PanelFile | None:
         """What `pictures/panel.json` says of the images over time; None if none were kept."""
-        return self._optional_json("pictures/panel.json")
+        return self._optional("pictures/panel.json", PanelFile)
 
     @cached_property
-    def embeddings(self) -> dict[str, Any] | None:
+    def embeddings(self) -> Embeddings | None:
         """What `embeddings/summary.json` says of the embedding space; None if not analysed."""
-        return self._optional_json("embeddings/summary.json")
+        return self._optional("embeddings/summary.json", Embeddings)
 
-    def _optional_json(self, name: str) -> dict[str, Any] | None:
+    def _optional(self, name: str, kind: type[Kind]) -> Kind | None:
         path = self.folder / name
-        content: dict[str, Any] | None = _read_json(path) if path.is_file() else None
-        return content
+        return read_json(path, kind) if path.is_file() else None
 
 
 def open_run(folder: Path, key: str = "run") -> Run:
@@ -164,11 +157,3 @@ def find_runs(folders: Iterable[Path]) -> list[Run]:
             raise InputError(message)
         found |= {record.parent.resolve(): Run(record.parent) for record in records}
     return list(found.values())
-
-
-def _read_json(path: Path) -> Any:  # noqa: ANN401
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        message = f"{path}: cannot be read as JSON ({error}); restore it, or leave this run out"
-        raise InputError(message) from error

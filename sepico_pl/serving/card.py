@@ -6,6 +6,7 @@ from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
 
+from sepico_pl.quoting import in_markdown
 from sepico_pl.types import ClassSet
 
 NON_COMMERCIAL = (
@@ -85,12 +86,15 @@ def model_card(
         setattr(known, key, value)
     content = TEXT.format(
         metadata=known.to_yaml(),
-        encoder=f"{kind} {name}".strip(),
-        head=_kind(decode),
+        encoder=f"{in_markdown(kind)} {in_markdown(name)}".strip(),
+        head=in_markdown(_kind(decode)),
         height=input_size[0],
         width=input_size[1],
         rows=_rows(classes),
-        origin="\n".join(f"- {key}: {value}" for key, value in sorted(provenance.items())),
+        origin="\n".join(
+            f"- {in_markdown(key)}: {in_markdown(str(value))}"
+            for key, value in sorted(provenance.items())
+        ),
         licence=licence,
     )
     return ModelCard(content)
@@ -114,7 +118,7 @@ def _rows(classes: ClassSet) -> str:
     """Return a row of the table of classes for each."""
     colours = zip(classes.names, classes.palette, strict=True)
     return "\n".join(
-        f"| {index} | {name} | {', '.join(map(str, colour))} |"
+        f"| {index} | {in_markdown(name)} | {', '.join(str(int(level)) for level in colour)} |"
         for index, (name, colour) in enumerate(colours)
     )
 

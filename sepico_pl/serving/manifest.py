@@ -5,12 +5,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sepico_pl.reading import DAMAGED, parsed
 from sepico_pl.serving.inputs import Photograph
 from sepico_pl.serving.results import result_files
 from sepico_pl.tables import written_whole
 from sepico_pl.types import InputError
 
 MANIFEST = "predictions.jsonl"
+SHOWN = 100
 Settings = Mapping[str, Any]
 
 
@@ -18,14 +20,16 @@ class Manifest:
     """A file of JSON lines in the output folder: the settings, then a line per event.
 
     `{"begun": name}` comes before an image's results are written and `{"done": name, "image": path,
-    "bytes": size, "changed": time}` after. A line that was cut short counts for nothing.
+    "bytes": size, "changed": time}` after. A line that was cut short, or holds something else,
+    counts for nothing.
 
     Args:
         folder: of the results; nothing is made there before `begin`.
         settings: what shapes the results, plain types.
 
     Raises:
-        InputError: if the folder holds results of other settings, or is a file.
+        InputError: if the folder holds results of other settings or does not say of which, or is a
+            file.
     """
 
     def __init__(self, folder: Path, settings: Settings) -> None:
@@ -37,13 +41,21 @@ class Manifest:
             raise InputError(message)
         self.begun: set[str] = set()
         self.done: dict[str, dict[str, Any]] = {}
+        has_settings = False
         for line in self._lines():
-            if "settings" in line:
+            if isinstance(line.get("settings"), dict):
                 self._compare(line["settings"])
-            elif "begun" in line:
+                has_settings = True
+            elif isinstance(line.get("begun"), str):
                 self.begun.add(line["begun"])
-            elif "done" in line:
+            elif isinstance(line.get("done"), str) and line.keys() >= {"image", "bytes", "changed"}:
                 self.done[line["done"]] = line
+        if self.path.is_file() and not has_settings:
+            message = (
+                f"{self.path}: damaged, it does not say of which settings the results are; "
+                "restore it, or choose another output"
+            )
+            raise InputError(message)
 
     def pending(self, photographs: Iterable[Photograph]) -> list[Photograph]:
         """Return the images that have no results yet, lack one, or changed since.
@@ -77,8 +89,9 @@ class Manifest:
         if all(now[key] == before[key] for key in ("bytes", "changed")):
             return len(taken) == len(files)
         if now["image"] != before["image"]:
+            origin = str(before["image"])[:SHOWN]
             message = (
-                f"output={self.folder}: {photograph.name} is of {before['image']}, not of "
+                f"output={self.folder}: {photograph.name} is of {origin}, not of "
                 f"{photograph.path}; choose another output"
             )
             raise InputError(message)
@@ -88,17 +101,17 @@ class Manifest:
     def _lines(self) -> Iterator[dict[str, Any]]:
         if not self.path.is_file():
             return
-        for text in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+        for text in self.path.read_text(encoding="utf-8", errors="replace").split("\n"):
             try:
-                line = json.loads(text)
-            except ValueError:
+                line = parsed(text)
+            except DAMAGED:
                 continue
             if isinstance(line, dict):
                 yield line
 
     def _compare(self, before: Settings) -> None:
         changed = [
-            f"{key} was {before.get(key)} and is {value}"
+            f"{key} was {str(before.get(key))[:SHOWN]} and is {value}"
             for key, value in self.settings.items()
             if before.get(key) != value
         ]

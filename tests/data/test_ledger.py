@@ -84,3 +84,25 @@ def test_where_nothing_can_be_written(pairs, tmp_path: Path, monkeypatch, capsys
     counts, _ = check(pairs, Ledger(tmp_path / "file" / "checked.jsonl"), monkeypatch)
     assert len(counts) == 6
     assert "cannot be recorded" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[" * 99_999,
+        "5",
+        '{"key": [], "record": {"sizes": [[1, 2]]}}',
+        '{"key": "a", "record": 5}',
+        '{"key": "a", "record": {}}',
+        '{"key": "a", "record": {"sizes": []}}',
+        '{"key": "a", "record": {"sizes": [1]}}',
+        '{"key": "a", "record": {"sizes": [[1]]}}',
+        '{"key": "a", "record": {"sizes": [["1", 2]]}}',
+        '{"key": "a", "record": {"sizes": [[1, 2]], "counts": "x"}}',
+        '{"key": "a", "record": {"sizes": [[1, 2]], "counts": [0.5]}}',
+    ],
+)
+def test_a_damaged_line_counts_for_nothing(tmp_path: Path, line: str) -> None:
+    good = '{"key": "b", "record": {"sizes": [[1, 2]], "counts": [0, 3]}}'
+    (tmp_path / "checked.jsonl").write_text(f"{line}\n{good}\n")
+    assert list(Ledger(tmp_path / "checked.jsonl").records) == ["b"]

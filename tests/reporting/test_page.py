@@ -199,12 +199,14 @@ def test_the_embedding_space_once_analysed(tmp_path: Path) -> None:
         "means": {"margin": 0.25},
     }
     (folder / "embeddings/summary.json").write_text(json.dumps(summary))
-    (folder / "embeddings/map.svg").write_text('<svg id="the-map"></svg>')
+    drawing = '<svg aria-label="a &lt;map&gt;" xmlns="http://www.w3.org/2000/svg"/>'
+    (folder / "embeddings/map.svg").write_text(drawing.replace("/>", "><g/></svg>"))
     page = write_report(folder)
     text = text_of(page)
     assert "Distances as in this sentence." in text
     assert "road 0.250 tram - mean 0.250" in text
-    assert '<svg id="the-map">' in page.read_text()
+    assert 'src="data:image/svg+xml;base64,' in page.read_text()
+    assert 'alt="a &lt;map&gt;"' in page.read_text()
 
 
 def test_settings_that_differ_from_the_baseline(tmp_path: Path) -> None:

@@ -5,14 +5,18 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from browser import chromium, violations
+from PIL import Image
 from sample_runs import write_confusion, write_metrics, write_panel, write_run, write_scores
 
-from sepico_pl.data.streets import STREETS_NAMES
+from sepico_pl.data.streets import STREETS_CLASSES, STREETS_NAMES
+from sepico_pl.reporting.embedding_map import Points, draw
 from sepico_pl.reporting.page import write_report
 
 STEPS = [100, 200, 300]
+SVG = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
 ALARM = "<img src=x onerror='window.alarm = 1'><script>window.alarm = 1</script>"
 
 
@@ -20,6 +24,12 @@ ALARM = "<img src=x onerror='window.alarm = 1'><script>window.alarm = 1</script>
 def browser() -> Iterator:
     with chromium() as started:
         yield started
+
+
+def map_of_some_points() -> str:
+    dice = np.random.default_rng(0)
+    place, labels = dice.normal(size=(40, 2)).astype(np.float32), dice.integers(0, 9, 40)
+    return draw(Points(place, labels, ["source", "target"] * 20), STREETS_CLASSES)
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +50,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     summary = {"definition": "As measured.", "measures": {"margin": "of similarities"}}
     summary["rows"] = [{"class": name, "margin": 0.5} for name in names]
     (folder / "embeddings/summary.json").write_text(json.dumps(summary))
-    picture = '<svg role="img" aria-label="a map" viewBox="0 0 9 9"></svg>'
-    (folder / "embeddings/map.svg").write_text(picture)
+    (folder / "embeddings/map.svg").write_text(map_of_some_points())
     baseline = write_run(folder / "baseline", {"seed": 2})
     write_scores(baseline, {**scores, "IoU/road": 3.0})
     return write_report(folder, baseline).as_uri()
@@ -71,10 +80,31 @@ def test_foreign_scripts_do_not_run(browser, report: str, tmp_path: Path) -> Non
     (folder / "embeddings").mkdir()
     summary = {"definition": "", "measures": {}, "rows": []}
     (folder / "embeddings/summary.json").write_text(json.dumps(summary))
-    (folder / "embeddings/map.svg").write_text(f"<svg>{ALARM}</svg>")
-    page = opened(browser, write_report(folder).as_uri())
-    assert page.locator("img[src=x]").count() == 1, "the map is taken over as it is"
-    assert page.evaluate("window.alarm") is None, "but the page's policy forbids its scripts"
+    other = (tmp_path / "other.svg").as_uri()
+    hostile = f"""<svg {SVG} viewBox="0 0 9 9" onload="top.alarm = 1"><script>top.alarm = 1</script>
+        <style>@import url({other}); body {{ display: none }}</style><image href="{other}"/>
+        <foreignObject><img src="x" onerror="top.alarm = 1"/></foreignObject></svg>"""
+    (folder / "embeddings/map.svg").write_text(hostile)
+    page = browser.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(write_report(folder).as_uri())
+    assert page.locator("img.map").count() == 1
+    assert page.locator("img[src=x]").count() == 0
+    assert page.evaluate("window.alarm") is None
+    assert [url for url in asked if not url.startswith("data:")] == [page.url]
+    assert page.locator("body").is_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_map_has_the_ink_of_its_page(browser, report: str, tmp_path: Path, scheme: str) -> None:
+    page = opened(browser, report, color_scheme=scheme)
+    shot = tmp_path / "map.png"
+    page.locator("img.map").screenshot(path=shot)
+    shades = np.asarray(Image.open(shot).convert("L"))
+    paper = np.bincount(shades.ravel()).argmax()
+    ink = shades.min() if scheme == "light" else shades.max()
+    assert abs(int(ink) - int(paper)) > 150, "outlines and words of the map can be read"
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 360)])

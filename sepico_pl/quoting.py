@@ -1,0 +1,46 @@
+"""Text that users chose, where others read markup: terminals, Markdown, spreadsheets."""
+
+import io
+import re
+import sys
+import unicodedata
+
+HARMLESS = re.compile(r"(?! )([^\W_]|[ ,%±-])*(?<! )")
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001
+CONTROLS = ("C", "Zl", "Zp")
+
+
+def printable(text: str) -> str:
+    r"""Write out what would steer a terminal or hide in a page: `\x1b`, newlines, surrogates."""
+    return "".join(
+        sign.encode("unicode_escape").decode("ascii")
+        if unicodedata.category(sign).startswith(CONTROLS)
+        else sign
+        for sign in text
+    )
+
+
+def in_markdown(text: str) -> str:
+    """Quote text for GitHub's Markdown, tables too: as it is if it is plain words, else as code."""
+    shown = printable(text)
+    return shown if HARMLESS.fullmatch(shown) else as_code(text)
+
+
+def as_code(text: str) -> str:
+    """Return text as a code span that nothing in it can end, nor a table's cell."""
+    shown = printable(text)
+    fence = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
+    ends = shown[:1] + shown[-1:]
+    space = " " if "`" in ends or ends in ("", "  ") else ""
+    return f"{fence}{space}{shown}{space}{fence}".replace("|", r"\|")
+
+
+def in_csv(cell: object) -> object:
+    """Return a cell of a CSV file: text that a spreadsheet would compute gets a quote in front."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
+
+
+def never_fail_to_print() -> None:
+    """Let the standard output write out what its encoding lacks, instead of ending the program."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
