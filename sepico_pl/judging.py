@@ -48,9 +48,9 @@ def evaluate(config: DictConfig) -> dict[str, dict[str, float]]:
     plain = plain_config(config)
     check_limits(plain, FILES)
     path = Path(plain["checkpoint"])
-    output = Path(plain["output"] or path.with_suffix(".scores.json")).expanduser()
     data, task = rebuilt(plain)
     benchmark = chosen_target(plain, task)
+    output = scores_file(plain, benchmark)
     if benchmark is None:
         data.judge_both_domains()
     else:
@@ -76,13 +76,23 @@ def evaluate(config: DictConfig) -> dict[str, dict[str, float]]:
     return scores
 
 
+def scores_file(plain: Config, benchmark: Benchmark | None) -> Path:
+    """Return where scores go: `output`, or beside the checkpoint a file for each target."""
+    if plain["output"] is not None:
+        return Path(plain["output"]).expanduser()
+    ending = "scores.json" if benchmark is None else f"{benchmark.name}.scores.json"
+    return Path(plain["checkpoint"]).with_suffix(f".{ending}")
+
+
 def protocol_of(
     plain: Config, data: AdaptationData, task: SegmentationTask, benchmark: Benchmark | None
 ) -> dict[str, Any]:
     """Return what is judged, and how: the scores' file begins with it."""
     judged_on = {} if benchmark is None else {"judged_on": f"{benchmark.name} {benchmark.val}"}
     return {
-        "checkpoint": str(Path(plain["checkpoint"]).absolute()),
+        "checkpoint": Path(plain["checkpoint"]).name
+        if plain["output"] is None
+        else str(Path(plain["checkpoint"]).absolute()),
         **{key: plain[key] for key in ASKED},
         "input_size": list(data.target_size),
         **judged_on,

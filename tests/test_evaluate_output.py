@@ -1,6 +1,7 @@
 """What `evaluate` writes: nothing of another protocol is lost, and a bad name is told at once."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,18 @@ def test_another_protocol_is_refused_before_judging_and_the_same_replaced(
         assert error.endswith("keep it, and choose another file by output=<file>")
         assert len(error.splitlines()) == 1
     assert (tmp_path / "a.json").read_bytes() == before
+
+
+def test_a_run_folder_that_moved_is_judged_again(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run").mkdir()
+    shutil.copy(checkpoint, tmp_path / "run/last.ckpt")
+    assert call(monkeypatch, tmp_path, "evaluate", "checkpoint=run/last.ckpt") == ""
+    before = (tmp_path / "run/last.scores.json").read_text()
+    (tmp_path / "run").rename(tmp_path / "moved")
+    assert call(monkeypatch, tmp_path, "evaluate", "checkpoint=moved/last.ckpt") == ""
+    assert (tmp_path / "moved/last.scores.json").read_text() == before
 
 
 @pytest.mark.parametrize(

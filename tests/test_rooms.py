@@ -26,6 +26,8 @@ MAY_IMPORT = {
     **dict.fromkeys(SURROUNDINGS, FOUNDATION),
     "loggers": FOUNDATION | {"tables"},
     **dict.fromkeys(MODULES, FOUNDATION | ROOMS | MODULES | {"optim"}),
+    "multirun": set(),
+    "folder_lock": set(),
     "cli": FOUNDATION | {"multirun"},
     "resuming": {"cli", "folder_lock"},
     "plain_data": FOUNDATION | {"constructors", "limits"},
