@@ -133,6 +133,7 @@ def test_a_damaged_record_is_set_beside(
         tmp_path,
         overrides=["a=1"],
         options=[],
+        choices={},
         config={"seed": 1},
         images="x",
         resumed=Path("last.ckpt"),
