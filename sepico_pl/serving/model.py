@@ -100,14 +100,14 @@ class SegmentationModel(
         local_files_only: bool,
         token: str | bool | None,
         map_location: str = "cpu",
-        **config: Any,  # noqa: ANN401
+        **parts: Any,  # noqa: ANN401
     ) -> Self:
         """Take whole weights only: the mixin's own default leaves what is missing random.
 
         Raises:
             InputError: for weights that are damaged, or not those of the configuration.
         """
-        model = cls(**config)
+        model = cls(**parts)
         file = Path(model_id) / SAFETENSORS_SINGLE_FILE
         if not Path(model_id).is_dir():
             fetched = hf_hub_download(
