@@ -106,6 +106,7 @@ def _resize_label(origin: Path, destination: Path, size: tuple[int, int]) -> Non
     def nearest(array: np.ndarray) -> np.ndarray:
         return cv2.resize(array, (width, height), interpolation=cv2.INTER_NEAREST)
 
+    resized: Image.Image | np.ndarray
     with opened(origin, "label") as image:
         if image.mode in ("L", "P"):
             resized = Image.fromarray(nearest(np.asarray(image)), mode="L")

@@ -103,7 +103,8 @@ def as_rgb(image: Image.Image, *, upright: bool) -> ByteArray:
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     for top in range(0, image.height, STRIP):
         bottom = min(top + STRIP, image.height)
-        pixels[top:bottom] = image.crop((0, top, image.width, bottom)).convert("RGB")
+        strip = image.crop((0, top, image.width, bottom)).convert("RGB")
+        pixels[top:bottom] = np.asarray(strip)
     return pixels
 
 
