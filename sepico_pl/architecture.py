@@ -20,6 +20,8 @@ HEADS = {
     "segformer": "decode_head.linear_c1.",
 }
 STAGES = (1, 2, 3, 4)
+WIDEST = 4096
+"""Channels; the widest layer that is known has 2048, and a network grows with their square."""
 
 
 class Architecture:
@@ -124,7 +126,14 @@ class Architecture:
         if name not in self.tensors:
             message = f"checkpoint={self.path}: missing: {name}"
             raise InputError(message)
-        return self.tensors[name].shape[axis]
+        shape = self.tensors[name].shape
+        if len(shape) <= axis or not 0 < shape[axis] <= WIDEST:
+            message = (
+                f"checkpoint={self.path}: {name} {tuple(shape)} tells no width (1 to {WIDEST}); "
+                "is it an official checkpoint, and whole?"
+            )
+            raise InputError(message)
+        return shape[axis]
 
     def _unknown(self, prefix: str, known: str) -> InputError:
         names = [name for name in self.tensors if name.startswith(prefix)] or list(self.tensors)

@@ -166,7 +166,11 @@ def _unwrap(content: Mapping[str, Any], path: Path) -> tuple[Tensors, dict[str, 
         tensors = content["state_dict"]
         dropped = {name: NO_TENSORS.get(name, "") for name in content if name != "state_dict"}
     strange = [name for name, reason in dropped.items() if not reason]
-    strange += [name for name, value in tensors.items() if not isinstance(value, Tensor)]
+    strange += [
+        name
+        for name, value in tensors.items()
+        if not isinstance(name, str) or not isinstance(value, Tensor)
+    ]
     if strange or not tensors:
         held = f"besides its tensors {list_keys(strange)}" if strange else "no tensor"
         message = (

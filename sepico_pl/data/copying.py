@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from sepico_pl.data.checks import with_progress
-from sepico_pl.data.files import read_image, read_size
+from sepico_pl.data.files import decode, opened, read_image, read_size
 from sepico_pl.data.geometry import fitted_size, resize_image
 from sepico_pl.types import InputError, Size
 
@@ -106,17 +106,16 @@ def _resize_label(origin: Path, destination: Path, size: tuple[int, int]) -> Non
     def nearest(array: np.ndarray) -> np.ndarray:
         return cv2.resize(array, (width, height), interpolation=cv2.INTER_NEAREST)
 
-    with Image.open(origin) as image:
+    resized: Image.Image | np.ndarray
+    with opened(origin, "label") as image:
         if image.mode in ("L", "P"):
             resized = Image.fromarray(nearest(np.asarray(image)), mode="L")
             if image.mode == "P":
                 resized = resized.convert("P")
                 resized.putpalette(image.getpalette() or [])
-            resized.save(destination, compress_level=FAST_PNG)
-            return
-    raw = cv2.imdecode(np.fromfile(origin, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
-    if raw is None:
-        message = f"{origin}: cannot be read as label; fetch or make it again"
-        raise InputError(message)
-    _, content = cv2.imencode(".png", nearest(raw))
-    destination.write_bytes(content.tobytes())
+        else:
+            resized = nearest(decode(origin))
+    if isinstance(resized, Image.Image):
+        resized.save(destination, compress_level=FAST_PNG)
+    else:
+        destination.write_bytes(cv2.imencode(".png", resized)[1].tobytes())

@@ -124,8 +124,11 @@ class ColourLabels:
         Raises:
             InputError: naming colours that are not known, or a file that cannot be read.
         """
-        colours = read_colours(path).astype(np.uint32)
-        packed = (colours[..., 0] << 16) + (colours[..., 1] << 8) + colours[..., 2]
+        colours = read_colours(path)
+        packed = colours[..., 0].astype(np.uint32)
+        for channel in (1, 2):
+            packed <<= 8
+            packed |= colours[..., channel]
         label: ByteArray = self.table[packed]
         if (label == UNKNOWN).any():
             found, counts = np.unique(packed[label == UNKNOWN], return_counts=True)

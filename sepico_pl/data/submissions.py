@@ -5,6 +5,7 @@ the servers accept today was not tried.
 """
 
 import zipfile
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -59,35 +60,46 @@ class SubmissionFormat:
         """
         try:
             with zipfile.ZipFile(archive) as content:
+                sizes_of = {one.filename: one.file_size for one in content.infolist()}
                 names = [name for name in content.namelist() if not name.endswith("/")]
                 expected = {f"{folder}/{name}" for folder in self.folders for name in sizes}
                 found = [f"missing {name}" for name in sorted(expected - set(names))]
                 found += [f"unknown {name}" for name in sorted(set(names) - expected)]
-                found += [
-                    f"{name} twice" for name in sorted({n for n in names if names.count(n) > 1})
-                ]
+                found += [f"{name} twice" for name, n in sorted(Counter(names).items()) if n > 1]
                 for name in sorted(expected & set(names)):
                     folder, _, file = name.partition("/")
+                    if sizes_of[name] > _largest(sizes[file]):
+                        found.append(f"{name} is larger than its pixels would be")
+                        continue
                     problem = _problem(content.read(name), folder, sizes[file])
                     found += [f"{name}: {problem}"] if problem else []
                 return found
         except FileNotFoundError as error:
             message = f"output={archive}: no such archive; give a checkpoint to make it"
             raise InputError(message) from error
-        except (OSError, zipfile.BadZipFile) as error:
+        except Exception as error:  # a damaged archive makes zipfile raise anything at all
             message = f"output={archive}: cannot be read as a zip archive ({error}); make it again"
             raise InputError(message) from error
 
 
+def _largest(size: Size) -> int:
+    """Return the bytes that no PNG of 16 bits of this size needs."""
+    return 4 * size[0] * size[1] + (1 << 16)
+
+
 def _problem(content: bytes, folder: str, size: Size) -> str:
-    decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    try:
+        with Image.open(BytesIO(content), formats=("PNG",)) as image:
+            height, width = image.height, image.width
+        if (height, width) != tuple(size):
+            return f"is {height}x{width}, the test image {size[0]}x{size[1]} (height x width)"
+        decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    except Exception:  # see data.files.opened
+        decoded = None
     if decoded is None:
         return "cannot be read as an image"
     if decoded.ndim != 2:
         return "has colours, it must have one channel"
-    if decoded.shape != tuple(size):
-        met = "x".join(map(str, decoded.shape))
-        return f"is {met}, the test image {size[0]}x{size[1]} (height x width)"
     if folder == CONFIDENCE:
         return "" if decoded.dtype == np.uint16 else f"has {decoded.dtype} values, not 16 bits"
     allowed = decoded < CLASSES

@@ -1,18 +1,19 @@
 """Weight files: read as tensors only, and taken over key by key with nothing left unexplained."""
 
-import pickle
 import re
+import warnings
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
+from torch.serialization import safe_globals
 
+from sepico_pl.model.pickles import ForeignObjects
+from sepico_pl.model.weight_files import check_digest, check_file, check_tensors
 from sepico_pl.types import InputError
 
 Tensors = dict[str, Tensor]
@@ -30,6 +31,7 @@ NUMPY_SCALARS: list[Any] = [
 WRAPPERS = ("state_dict", "model")
 PREFIXES = ("module.", "backbone.")
 SHOWN_KEYS = 5
+SHOWN_CHARACTERS = 200
 
 
 def read_file(path: Path, key: str) -> Any:  # noqa: ANN401
@@ -46,31 +48,38 @@ def read_file(path: Path, key: str) -> Any:  # noqa: ANN401
         message = f"{key}={path}: there is no such file"
         raise InputError(message)
     try:
+        return _read(path)
+    except ForeignObjects as error:
+        raise InputError(_refusal(path, key, error.names)) from error
+    except Exception as error:  # a damaged file makes the readers raise anything at all
+        raise InputError(_broken(path, key, error)) from error
+
+
+def _read(path: Path) -> Any:  # noqa: ANN401
+    """Read a file that was looked through; raise an error of any kind for what is wrong with it."""
+    check_file(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         if path.suffix == ".safetensors":
-            return load_file(path)
-        with safe_globals(NUMPY_SCALARS):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "GLOBAL" in str(error) or "instantiate" in str(error):  # torch's words for an object
-            raise InputError(_refusal(path, key)) from error
-        raise InputError(_broken(path, key, error)) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, SafetensorError) as error:
-        raise InputError(_broken(path, key, error)) from error
+            content = load_file(path)
+            check_digest(path, content)
+        else:
+            with safe_globals(NUMPY_SCALARS):
+                content = torch.load(path, map_location="cpu", weights_only=True)
+    check_tensors(content)
+    return content
 
 
-def _refusal(path: Path, key: str) -> str:
-    try:
-        found = f" ({', '.join(sorted(get_unsafe_globals_in_checkpoint(path))[:SHOWN_KEYS])})"
-    except (RuntimeError, ValueError):  # the old, unzipped form
-        found = ""
+def _refusal(path: Path, key: str, names: Collection[str]) -> str:
     return (
-        f"{key}={path}: holds Python objects besides tensors{found} and was not opened, as loading "
-        "them would run code; save the state dict alone where the file comes from"
+        f"{key}={path}: holds Python objects besides tensors ({list_keys(names)}) and was not "
+        "opened, as loading them would run code; save the state dict alone where the file comes "
+        "from"
     )
 
 
 def _broken(path: Path, key: str, error: Exception) -> str:
-    reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    reason = printable((str(error).splitlines() or [type(error).__name__])[0])
     return f"{key}={path}: cannot be read as tensors ({reason}); is the file whole?"
 
 
@@ -102,9 +111,14 @@ def read_tensors(path: Path, key: str) -> Tensors:
     return tensors
 
 
+def printable(text: str) -> str:
+    """Return text from a file for one line of a terminal: no control characters, and not long."""
+    return "".join(one if one.isprintable() else "?" for one in text[:SHOWN_CHARACTERS])
+
+
 def list_keys(keys: Collection[str], separator: str = ", ") -> str:
     """Name the first keys of a collection, and say how many more there are."""
-    named = separator.join(list(keys)[:SHOWN_KEYS])
+    named = separator.join(printable(str(key)) for key in list(keys)[:SHOWN_KEYS])
     more = len(keys) - SHOWN_KEYS
     return f"{named} and {more} more" if more > 0 else named
 
@@ -126,6 +140,7 @@ def take_over(
     Raises:
         InputError: naming the tensors that do not fit, by their names in the file.
     """
+    _check_names(tensors, what)
     own = module.state_dict()
     names = names or {key: key for key in own}
     shapes = {name: own[key].shape for key, name in names.items()}
@@ -141,6 +156,11 @@ def take_over(
             for name, shape in shapes.items()
             if name in tensors and shape not in (tensors[name].shape, (*tensors[name].shape, 1, 1))
         ],
+        "of another type": [
+            f"{name} {tensors[name].dtype} instead of {own[key].dtype}"
+            for key, name in names.items()
+            if name in tensors and tensors[name].is_floating_point() != own[key].is_floating_point()
+        ],
     }
     described = "; ".join(
         f"{fault}: {list_keys(found)}" for fault, found in faults.items() if found
@@ -152,6 +172,22 @@ def take_over(
         key: tensors[name].reshape(own[key].shape) for key, name in names.items() if name in tensors
     }
     module.load_state_dict({**own, **found})
+
+
+def _check_names(tensors: Mapping[Any, Any], what: str) -> None:
+    """Check that a state dict is one: a file may hold anything in its place.
+
+    Raises:
+        InputError: naming what is no tensor, or has no name.
+    """
+    strange = [
+        name
+        for name, value in tensors.items()
+        if not isinstance(name, str) or not isinstance(value, Tensor)
+    ]
+    if strange:
+        message = f"{what}: {list_keys(strange)}: no named tensors; is the file whole?"
+        raise InputError(message)
 
 
 def is_classifier(name: str) -> bool:

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from sepico_pl.data.files import read_image
+from sepico_pl.data.files import as_rgb, check_pixels, read_image, reason_of
 from sepico_pl.types import ByteArray, InputError
 
 ImageLike = str | Path | Image.Image | ByteArray
@@ -37,7 +37,14 @@ def _from_pillow(image: Image.Image) -> ByteArray:
     if image.mode.startswith(("I", "F")):
         message = f"image: Pillow mode {image.mode} has 16 or 32 bits; convert it to 8 bits"
         raise InputError(message)
-    return np.asarray(ImageOps.exif_transpose(image).convert("RGB"), dtype=np.uint8)
+    check_pixels(image, "image")
+    try:
+        return as_rgb(image.copy(), upright=True)
+    except (
+        Exception
+    ) as error:  # Pillow decodes only now, and a damaged file makes it raise anything
+        message = f"image: Pillow cannot decode it ({reason_of(error)}); fetch or make it again"
+        raise InputError(message) from error
 
 
 def _from_array(image: ByteArray) -> ByteArray:

@@ -9,7 +9,8 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from huggingface_hub import ModelCard, PyTorchModelHubMixin
+from huggingface_hub import ModelCard, PyTorchModelHubMixin, hf_hub_download
+from huggingface_hub.constants import SAFETENSORS_SINGLE_FILE
 from torch import Tensor, nn
 
 from sepico_pl.assembly import REFUSALS, Config, build
@@ -17,6 +18,8 @@ from sepico_pl.data.geometry import fitted_size, resize_image
 from sepico_pl.model.encoder import Encoder
 from sepico_pl.model.inference import Inference
 from sepico_pl.model.segmentor import Segmentor
+from sepico_pl.model.weight_files import write_safetensors
+from sepico_pl.model.weights import read_file, take_over
 from sepico_pl.plain_data import check_file_config
 from sepico_pl.serving.card import model_card
 from sepico_pl.serving.images import ImageLike, to_rgb
@@ -92,6 +95,10 @@ class SegmentationModel(
         self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
         self.eval()
 
+    def _save_pretrained(self, save_directory: Path) -> None:
+        """Write the weights with their digest, by which damage is noticed when they are loaded."""
+        write_safetensors(save_directory / SAFETENSORS_SINGLE_FILE, self.state_dict())
+
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **given: Any) -> Self:  # noqa: ANN401
         """Load a model from a folder of `save_pretrained`'s, or from the Hugging Face hub.
@@ -105,6 +112,8 @@ class SegmentationModel(
         """
         try:
             model: Self = super().from_pretrained(pretrained_model_name_or_path, **given)
+        except OSError:  # what the hub answers
+            raise
         except InputError as error:
             message = f"{pretrained_model_name_or_path}: {error}"
             raise InputError(message) from error
@@ -118,19 +127,38 @@ class SegmentationModel(
         return model
 
     @classmethod
-    def _from_pretrained(cls, *, model_id: str, **given: Any) -> Self:  # noqa: ANN401
+    def _from_pretrained(
+        cls,
+        *,
+        model_id: str,
+        revision: str | None,
+        cache_dir: str | Path | None,
+        force_download: bool,
+        local_files_only: bool,
+        token: str | bool | None,
+        map_location: str = "cpu",
+        **parts: Any,  # noqa: ANN401
+    ) -> Self:
         """Take whole weights only: the mixin's own default leaves what is missing random.
 
         Raises:
-            InputError: for weights that are not those of the configuration.
+            InputError: for weights that are damaged, or not those of the configuration.
         """
-        try:
-            model: Self = super()._from_pretrained(model_id=model_id, **{"strict": True, **given})
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())[:300]
-            message = f"{model_id}: its weights do not fit its config.json ({reason})"
-            raise InputError(message) from error
-        return model
+        model = cls(**parts)
+        file = Path(model_id) / SAFETENSORS_SINGLE_FILE
+        if not Path(model_id).is_dir():
+            fetched = hf_hub_download(
+                model_id,
+                SAFETENSORS_SINGLE_FILE,
+                revision=revision,
+                cache_dir=cache_dir,
+                force_download=force_download,
+                local_files_only=local_files_only,
+                token=token,
+            )
+            file = Path(fetched)
+        take_over(model, read_file(file, "weights"), f"weights={file}")
+        return model.to(map_location)
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits (B, C, H, W) of RGB images (B, 3, H, W) in [0, 1]."""

@@ -79,15 +79,19 @@ def demo(config: DictConfig) -> None:
             is taken.
     """
     try:
-        from sepico_pl.serving.trying_page import served
+        from sepico_pl.serving.trying_page import served, until_signalled
     except ImportError as error:
         message = f'the page needs gradio ({error}): pip install "sepico_pl[demo]"'
         raise InputError(message) from error
     plain = plain_config(config)
     check_limits(plain, RULES)
-    with served(sides_of(plain), plain["port"], open_browser=plain["open_browser"]) as page:
+    sides = sides_of(plain)
+    with (
+        until_signalled() as ended,
+        served(sides, plain["port"], open_browser=plain["open_browser"]) as page,
+    ):
         print(f"open {page.local_url} (Ctrl-C ends it)", flush=True)
-        page.block_thread()
+        ended.wait()
 
 
 def sides_of(plain: Config) -> list[Side]:

@@ -1,7 +1,9 @@
+import contextlib
 import zipfile
 from io import BytesIO
 from pathlib import Path
 
+import hostile_images
 import numpy as np
 import pytest
 from PIL import Image
@@ -120,3 +122,35 @@ def test_an_interrupted_archive_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (bytes(50 << 20), "is larger than its pixels would be"),
+        (hostile_images.png(60000, 60000), "cannot be read as an image"),
+        (
+            hostile_images.png(9000, 9000, hostile_images.pixels(99)),
+            "is 9000x9000, the test image 4x6",
+        ),
+        (b"no image", "cannot be read as an image"),
+    ],
+    ids=["zeros", "far too large", "too large", "text"],
+)
+def test_bombs_in_an_archive_are_named(tmp_path: Path, content: bytes, said: str) -> None:
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as written:
+        written.writestr("labelTrainIds/a.png", content)
+    with pytest.raises(InputError, match=f"a.png:? {said}"):
+        submission_format("acdc").validate(archive, {"a.png": (4, 6)})
+
+
+def test_a_damaged_archive_is_one_line(tmp_path: Path) -> None:
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as written:
+        written.writestr("labelTrainIds/a.png", hostile_images.png(6, 4, hostile_images.pixels(28)))
+    whole = archive.read_bytes()
+    for place in range(len(whole)):
+        archive.write_bytes(whole[:place] + bytes([whole[place] ^ 0x41]) + whole[place + 1 :])
+        with contextlib.suppress(InputError):
+            submission_format("acdc").validate(archive, {"a.png": (4, 6)})

@@ -214,6 +214,36 @@ def test_weights_that_are_not_whole_are_refused(model: SegmentationModel, tmp_pa
         assert "\n" not in str(caught.value)
 
 
+def test_a_flipped_bit_in_an_export_is_noticed(model: SegmentationModel, tmp_path: Path) -> None:
+    model.save_pretrained(tmp_path)
+    file = tmp_path / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1000] ^= 4
+    file.write_bytes(content)
+    for load in (sepico_pl.load, SegmentationModel.from_pretrained):
+        with pytest.raises(InputError, match="its tensors are not those that were written"):
+            load(tmp_path)
+
+
+def test_an_export_of_an_earlier_version_is_read(model: SegmentationModel, tmp_path: Path) -> None:
+    model.save_pretrained(tmp_path)
+    file = tmp_path / "model.safetensors"
+    save_file(load_file(file), file, {"format": "pt"})
+    for load in (sepico_pl.load, SegmentationModel.from_pretrained):
+        assert all(
+            torch.equal(value, model.state_dict()[name])
+            for name, value in load(tmp_path).cpu().state_dict().items()
+        )
+
+
+def test_an_export_without_weights_is_one_line(model: SegmentationModel, tmp_path: Path) -> None:
+    model.save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    for load in (sepico_pl.load, SegmentationModel.from_pretrained):
+        with pytest.raises(InputError, match=r"model\.safetensors: there is no such file"):
+            load(tmp_path)
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -1,18 +1,22 @@
 """The try-out page: as a real process, in a real browser."""
 
+import contextlib
+import os
 import re
 import signal
 import socket
 import subprocess
 import sys
-import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from browser import chromium
-from command_line import call, configured
+from command_line import ROOT, call, configured
+from hostile_images import png
 from PIL import Image
 from pytorch_lightning import seed_everything
 
@@ -98,6 +102,14 @@ def test_a_large_image_is_made_smaller() -> None:
     assert smaller(np.zeros((20, 50, 3), np.uint8)).shape == (20, 50, 3)
 
 
+def test_too_large_an_upload_is_named_on_the_page(tmp_path: Path) -> None:
+    (tmp_path / "large.png").write_bytes(png(12000, 15000))
+    page = answer(str(tmp_path / "large.png"), [])
+    assert "large.png: " in page
+    assert "more than the 50331648 pixels (8192x6144) that are read; make it smaller" in page
+    assert str(tmp_path) not in page
+
+
 def test_names_from_outside_are_text(folder: Path, tmp_path: Path) -> None:
     hostile = tmp_path / "<img src=x onerror=alert(1)>.png"
     hostile.write_text("no image")
@@ -151,21 +163,28 @@ def test_without_gradio(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert 'pip install "sepico_pl[demo]"' in error
 
 
-@pytest.fixture(scope="module")
-def served(folder: Path) -> Iterator[str]:
-    """The address of the page, served by the command; it must end well when interrupted."""
+@contextlib.contextmanager
+def page_of_the_command(folder: Path, ending: signal.Signals, *arguments: str) -> Iterator[str]:
+    """Serve the page as a shell's background does, SIGINT ignored; it must end well by a signal."""
     pytest.importorskip("gradio", reason="needs gradio")
-    arguments = ["checkpoint=source/last.ckpt", "beside=adapted/last.ckpt"]
-    arguments += ["port=null", "open_browser=false"]
+    words = ["checkpoint=source/last.ckpt", "port=null", "open_browser=false", *arguments]
     with subprocess.Popen(
-        [sys.executable, "-m", "sepico_pl.demo", *arguments],
+        [
+            "sh",
+            "-c",
+            'trap "" INT; exec "$@"',
+            "sh",
+            sys.executable,
+            "-m",
+            "sepico_pl.demo",
+            *words,
+        ],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        env={**os.environ, "TMPDIR": str(folder), "PYTHONPATH": str(ROOT)},
     ) as process:
-        watchdog = threading.Timer(120, process.kill)
-        watchdog.start()
         said = ""
         for line in process.stdout:
             said += line
@@ -173,12 +192,46 @@ def served(folder: Path) -> Iterator[str]:
                 break
         address = re.search(r"open (http://127\.0\.0\.1:\d+/)", said)
         assert address, said
-        yield address[1]
-        process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=60)[0]
-        watchdog.cancel()
+        try:
+            yield address[1]
+            process.send_signal(ending)
+            said = process.communicate(timeout=60)[0]
+        finally:
+            process.kill()
     assert "Traceback" not in said
     assert process.returncode == 0, said
+    assert list(folder.glob("sepico_pl_*")) == [], "the uploads go with the page"
+
+
+@pytest.fixture(scope="module")
+def served(folder: Path) -> Iterator[str]:
+    """The address of the page with two networks."""
+    with page_of_the_command(folder, signal.SIGINT, "beside=adapted/last.ckpt") as address:
+        yield address
+
+
+def upload(address: str, content: bytes) -> int:
+    """Post a file as the page does; return the answer's code."""
+    parts = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+    body = parts + content + b"\r\n--x--\r\n"
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    asked = urllib.request.Request(f"{address}gradio_api/upload", body, headers)
+    try:
+        with urllib.request.urlopen(asked, timeout=60) as answered:
+            return answered.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_uploads_are_bounded_and_go_with_the_page_on_sigterm(folder: Path) -> None:
+    from sepico_pl.serving.trying_page import LARGEST_UPLOAD
+
+    with page_of_the_command(folder, signal.SIGTERM) as address:
+        assert upload(address, (folder / "street.png").read_bytes()) == 200
+        (uploads,) = folder.glob("sepico_pl_*")
+        assert [path.name for path in uploads.rglob("*.png")] == ["a.png"]
+        assert upload(address, bytes(LARGEST_UPLOAD + 1)) == 413
+        assert [path.name for path in uploads.rglob("*.png")] == ["a.png"]
 
 
 @pytest.fixture(scope="module")
