@@ -54,9 +54,13 @@ def slurm(folder: Path) -> dict[str, str]:
     }
 
 
+def train_command(*words: str) -> list[str]:
+    return [sys.executable, "-m", "sepico_pl.train", *words]
+
+
 def start(folder: Path, *words: str) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-m", "sepico_pl.train", *words],
+        train_command(*words),
         cwd=folder,
         stdout=(folder / "output.log").open("a"),
         stderr=subprocess.STDOUT,
