@@ -1,8 +1,9 @@
-"""Loader processes that heed the process they load for, and nobody else."""
+"""Processes that work for another one: they end with it, and loaders on nobody else's word."""
 
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing import parent_process
@@ -36,19 +37,34 @@ class LoaderProcess(ForkProcess):
 
     def run(self) -> None:
         """Load."""
-        parent = parent_process()
-        assert parent is not None
-        threading.Thread(target=_heed, args=(parent.pid,), daemon=True).start()
+        threading.Thread(target=_heed_parent, daemon=True).start()
         super().run()
 
 
-def _heed(parent: int | None) -> None:
+def _heed_parent() -> None:
     """End where the parent asks for it or has ended; with 0, as torch takes others for a fault."""
-    while os.getppid() == parent:
+    while has_parent():
         heard = signal.sigtimedwait([signal.SIGTERM], LOOK_EVERY)
-        if heard is not None and heard.si_pid == parent:
+        if heard is not None and heard.si_pid == os.getppid():
             break
     os._exit(0)
+
+
+def end_with_parent() -> None:
+    """End this process soon after the one that started it, even if that one is killed."""
+
+    def watch() -> None:
+        while has_parent():
+            time.sleep(LOOK_EVERY)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def has_parent() -> bool:
+    """Whether the process that started this one still runs."""
+    parent = parent_process()
+    return parent is not None and os.getppid() == parent.pid
 
 
 class LoaderContext(ForkContext):
