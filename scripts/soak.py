@@ -164,9 +164,13 @@ def soak(words: list[str], folder: Path, kills: int, dice: random.Random) -> dic
 
 
 HEAD = (
-    "contrast      workers  SIGKILL: training  writing  SIGINT, SIGTERM  lost  resumes failed  bits"
+    "contrast      workers  SIGKILL: training  writing  SIGINT, SIGTERM  (early)  lost  "
+    "resumes failed  bits that differ"
 )
-ROW = "{training:>17}  {writing:>7}  {asked:>15}  {lost:>4}  {failed:>14}  {differences:>4}"
+ROW = (
+    "{training:>17}  {writing:>7}  {asked:>15}  {early:>7}  {lost:>4}  {failed:>14}  "
+    "{differences:>16}"
+)
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import miniatures
 import pytest
 import torch
 from command_line import call
@@ -211,15 +212,22 @@ def test_a_signal_during_the_final_judging_says_how_to_go_on(tmp_path: Path) -> 
 
 @slow
 def test_a_sanity_check_is_no_validation(tmp_path: Path, whole: Path) -> None:
-    """Lightning's, of the first two images before the first step: it gives no best.ckpt.
-
-    Loaders end with their run.
-    """
+    """Lightning's, of the first images before the first step. Loaders end with their run."""
     words = [*RUN, "trainer.num_sanity_val_steps=2", "data.workers=2", "hydra.run.dir=run"]
     running = start(tmp_path, *words)
     assert running.wait(120) == 0
     wait_until_alone(running.pid, 3)
     assert_same_run(whole, tmp_path / "run")
+
+
+@slow
+def test_a_sanity_check_makes_no_best_checkpoint(tmp_path: Path) -> None:
+    """Where nothing is learnt, the first validation is no better than the sanity check."""
+    words = [*changed(QUICK, max_steps=2, val_check_interval=2), "optim.learning_rate=1e-30"]
+    words += ["trainer.num_sanity_val_steps=2", "hydra.run.dir=run"]
+    assert train_here(tmp_path, *words) == ""
+    best = torch.load(tmp_path / "run/checkpoints/best.ckpt", weights_only=True)
+    assert best["global_step"] == 2
 
 
 @slow
@@ -238,3 +246,19 @@ def test_a_checkpoint_whose_next_loss_is_not_finite_is_not_gone_on_from(tmp_path
     assert (tmp_path / f"run/checkpoints/set_aside/step_{step:08}.ckpt").is_file()
     error = train_here(tmp_path, "resume=last", "hydra.run.dir=run")
     assert f"not finite at step {step} " in error
+
+
+@slow
+def test_copying_leaves_nobody_behind(tmp_path: Path) -> None:
+    """A SIGTERM to `prepare` alone; those that copy wait for work that never comes."""
+    for name in ("gta", "cityscapes"):
+        miniatures.ALL[name](tmp_path / "data" / name)
+    miniatures.many_noisy(tmp_path / "data/gta", 25)
+    words = ["dataset=gta", "data.source_size=[360,720]", f"data_root={tmp_path / 'data'}"]
+    command = [sys.executable, "-m", "sepico_pl.prepare", *words, "processes=2", "copy=small"]
+    with subprocess.Popen(command, cwd=tmp_path, start_new_session=True) as process:
+        while process.poll() is None and len(list(tmp_path.glob("small/gta/images/0*"))) < 5:
+            time.sleep(0.01)
+        process.terminate()
+        assert process.wait(10) == -signal.SIGTERM
+    wait_until_alone(process.pid, 6)
