@@ -15,7 +15,7 @@ from pytorch_lightning.callbacks import Callback
 from sepico_pl.processes import leave
 from sepico_pl.ranks import any_rank
 from sepico_pl.stopping import Interrupted as Interrupted  # what runner.py catches
-from sepico_pl.stopping import Signals
+from sepico_pl.stopping import Signals, mute_unread
 from sepico_pl.types import InputError
 
 BEST_BY = "val/target/mIoU"
@@ -155,9 +155,22 @@ class KeepCheckpoints(Callback):
         Raises:
             SystemExit: see `leave`.
         """
+        mute_unread()
         if trainer.state.fn == "validate" and self.signals.first:
             self.signals.speak()
             leave(self.signals.interruption())
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: object,
+        batch: object,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """See whether somebody reads, before a progress bar is drawn."""
+        mute_unread()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Remember whether this step is the best so far."""
@@ -173,6 +186,7 @@ class KeepCheckpoints(Callback):
         Raises:
             Interrupted: after a signal.
         """
+        mute_unread()
         count_from(trainer, trainer.global_step)
         stop = any_rank(bool(self.signals.first), pl_module.device)
         self.signals.deaf = stop
@@ -191,6 +205,7 @@ class KeepCheckpoints(Callback):
         batch_idx: int,
     ) -> None:
         """Remove old checkpoints, now that `StopOnNonFinite` has found the new one good."""
+        mute_unread()
         if self.has_old and trainer.is_global_zero:
             for path in sorted((self.folder / "checkpoints").glob("step_*.ckpt"))[: -self.last]:
                 path.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from hydra.types import RunMode
 from pytorch_lightning.utilities import rank_zero_only
 
 from sepico_pl.resuming import FIRST_RANK
-from sepico_pl.stopping import Interrupted, ignore_signals
+from sepico_pl.stopping import Interrupted, ignore_signals, mute
 from sepico_pl.types import InputError
 
 
@@ -75,8 +75,7 @@ def say(text: str) -> None:
     try:
         print(text, flush=True)
     except OSError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+        mute([sys.stdout.fileno()])
 
 
 def requeue(signum: int) -> None:

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -109,12 +109,25 @@ class Signals:
         if self.aloud:
             with suppress(OSError):
                 os.write(2, message.encode())
-        nowhere = os.open(os.devnull, os.O_WRONLY)
         for output in OUTPUTS:
             with suppress(OSError):
                 self.outputs[output] = os.dup(output)
-                os.dup2(nowhere, output)
-        os.close(nowhere)
+        mute(self.outputs)
+
+
+def mute(outputs: Iterable[int]) -> None:
+    """Let what is printed there go nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for output in outputs:
+        os.dup2(nowhere, output)
+    os.close(nowhere)
+
+
+def mute_unread() -> None:
+    """Mute a terminal that has closed, or a pipe that nobody reads, whether by a signal or not."""
+    lost = [output for output in OUTPUTS if not is_read(output)]
+    if lost:
+        mute(lost)
 
 
 def flush_outputs() -> None:

@@ -146,15 +146,20 @@ def until(path: Path, output: int) -> None:
 
 
 @slow
-def test_a_closed_terminal_loses_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_closed_terminal_loses_nothing(tmp_path: Path, ignored: bool) -> None:
+    """The kernel sends SIGHUP; a run that ignores it goes on, printing to nobody."""
     words = [*QUICK, "trainer.enable_progress_bar=true", "data.workers=2", "hydra.run.dir=run"]
     pid, terminal = pty.fork()
     if pid == 0:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
         os.chdir(tmp_path)
         os.execv(sys.executable, train_command(*words))
     until(tmp_path / "run/checkpoints/step_00000002.ckpt", terminal)
-    os.close(terminal)  # the kernel sends SIGHUP
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 128 + signal.SIGHUP
+    os.close(terminal)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert status == (0 if ignored else 128 + signal.SIGHUP)
+    assert (tmp_path / "run/scores.json").is_file() == ignored
     assert list((tmp_path / "run/checkpoints").glob("step_*.ckpt"))
     wait_until_alone(pid, 3)
 
@@ -224,7 +229,7 @@ def test_a_sanity_check_is_no_validation(tmp_path: Path, whole: Path) -> None:
 def test_a_sanity_check_makes_no_best_checkpoint(tmp_path: Path) -> None:
     """Where nothing is learnt, the first validation is no better than the sanity check."""
     words = [*changed(QUICK, max_steps=2, val_check_interval=2), "optim.learning_rate=1e-30"]
-    words += ["trainer.num_sanity_val_steps=2", "hydra.run.dir=run"]
+    words += ["adapt.batch_norm=target", "trainer.num_sanity_val_steps=2", "hydra.run.dir=run"]
     assert train_here(tmp_path, *words) == ""
     best = torch.load(tmp_path / "run/checkpoints/best.ckpt", weights_only=True)
     assert best["global_step"] == 2
