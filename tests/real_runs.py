@@ -58,14 +58,14 @@ def train_command(*words: str) -> list[str]:
     return [sys.executable, "-m", "sepico_pl.train", *words]
 
 
-def start(folder: Path, *words: str) -> subprocess.Popen:
+def start(folder: Path, *words: str, is_job: bool = True) -> subprocess.Popen:
     return subprocess.Popen(
         train_command(*words),
         cwd=folder,
         stdout=(folder / "output.log").open("a"),
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **slurm(folder)},
+        env={**os.environ, "OMP_NUM_THREADS": "1", **(slurm(folder) if is_job else {})},
     )
 
 

@@ -61,13 +61,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @slow
-@pytest.mark.parametrize(("workers", "signum"), [(2, signal.SIGINT), (0, signal.SIGHUP)])
-def test_a_signal_to_the_group_saves_the_step_under_way(
-    tmp_path: Path, whole: Path, workers: int, signum: int
-) -> None:
-    running = start(tmp_path, *RUN, f"data.workers={workers}", "hydra.run.dir=run")
+def test_a_ctrl_c_saves_the_step_under_way(tmp_path: Path, whole: Path) -> None:
+    """With loader workers, which a terminal asks to end as well; tests/test_resume.py has others."""
+    running = start(tmp_path, *RUN, "data.workers=2", "hydra.run.dir=run")
     wait_for(tmp_path / "run/checkpoints/step_00000003.ckpt", running, tmp_path)
-    said = end_by(running, signum, tmp_path)
+    said = end_by(running, signal.SIGINT, tmp_path)
     assert train_here(tmp_path, f"resume={resumed_from(said)}") == ""
     assert_same_run(whole, tmp_path / "run")
 
@@ -110,6 +108,18 @@ def test_pressing_twice_breaks_no_save_off(tmp_path: Path) -> None:
     assert "Traceback" not in said
     assert torch.load(resumed_from(said), weights_only=True)["global_step"] > 5
     wait_until_alone(running.pid, 3)
+
+
+@slow
+def test_a_ctrl_c_reaches_every_rank(tmp_path: Path) -> None:
+    """Lightning starts the second one in the same group; each has loaders of its own."""
+    ranks = ["trainer.accelerator=cpu", "trainer.devices=2", "trainer.strategy=ddp"]
+    words = [*changed(QUICK, max_steps=4000, val_check_interval=4000), *ranks, "data.workers=1"]
+    running = start(tmp_path, *words, "hydra.run.dir=run", is_job=False)
+    wait_for(tmp_path / "run/checkpoints/step_00000002.ckpt", running, tmp_path)
+    said = end_by(running, signal.SIGINT, tmp_path)
+    assert said.count("SIGINT: the step under way") == 1
+    assert torch.load(resumed_from(said), weights_only=True)["global_step"] > 2
 
 
 @slow
@@ -233,6 +243,7 @@ def test_a_sanity_check_makes_no_best_checkpoint(tmp_path: Path) -> None:
     assert train_here(tmp_path, *words) == ""
     best = torch.load(tmp_path / "run/checkpoints/best.ckpt", weights_only=True)
     assert best["global_step"] == 2
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler  # as before the run
 
 
 @slow
