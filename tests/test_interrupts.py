@@ -62,7 +62,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @slow
 def test_a_ctrl_c_saves_the_step_under_way(tmp_path: Path, whole: Path) -> None:
-    """With loader workers, which a terminal asks to end as well; tests/test_resume.py has others."""
+    """With loader workers, which a terminal asks to end too; test_resume.py has other signals."""
     running = start(tmp_path, *RUN, "data.workers=2", "hydra.run.dir=run")
     wait_for(tmp_path / "run/checkpoints/step_00000003.ckpt", running, tmp_path)
     said = end_by(running, signal.SIGINT, tmp_path)
