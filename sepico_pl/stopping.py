@@ -103,8 +103,8 @@ class Signals:
     def _fall_silent(self) -> None:
         flush_outputs()
         message = (
-            f"\n{signal.Signals(self.first).name}: the step under way, or a validation, is "
-            f"finished and saved; Ctrl-C after {PATIENCE:.0f} seconds ends at once\n"
+            f"\n{signal.Signals(self.first).name}: the run ends once its last step is saved; "
+            f"Ctrl-C after {PATIENCE:.0f} seconds ends at once\n"
         )
         if self.aloud:
             with suppress(OSError):

@@ -118,7 +118,7 @@ def test_a_ctrl_c_reaches_every_rank(tmp_path: Path) -> None:
     running = start(tmp_path, *words, "hydra.run.dir=run", is_job=False)
     wait_for(tmp_path / "run/checkpoints/step_00000002.ckpt", running, tmp_path)
     said = end_by(running, signal.SIGINT, tmp_path)
-    assert said.count("SIGINT: the step under way") == 1
+    assert said.count("SIGINT: the run ends") == 1
     assert torch.load(resumed_from(said), weights_only=True)["global_step"] > 2
 
 
@@ -132,7 +132,7 @@ def test_a_late_second_ctrl_c_ends_at_once_and_leaves_nobody(tmp_path: Path) -> 
     time.sleep(4)
     assert running.poll() is None
     said = end_by(running, signal.SIGINT, tmp_path)
-    assert "SIGINT: the step under way, or a validation, is finished and saved" in said
+    assert "SIGINT: the run ends once its last step is saved; Ctrl-C after 3 seconds" in said
     assert resumed_from(said).name == "step_00000002.ckpt"
 
 
