@@ -7,7 +7,8 @@
 #SBATCH --time=24:00:00
 #SBATCH --requeue
 #SBATCH --open-mode=append
-# Two minutes before the end every process is told; the run saves its step and is queued again.
+# Two minutes before the end every process is told; the run saves its step and is queued again. A
+# validation under way is finished first: give longer ones more time.
 #SBATCH --signal=USR1@120
 set -euo pipefail
 exec srun python -m sepico_pl.train \

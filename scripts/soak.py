@@ -1,11 +1,13 @@
-"""Kill trainings again and again, resume them, and compare with the same ones left alone.
+"""End trainings again and again, resume them, and compare with the same ones left alone.
 
     python scripts/soak.py [--kills N] [--steps N] [--seed N] [--output DIR]
 
-For each contrast, with 0 and with 2 loader workers: a run is killed (SIGKILL to its whole process
-group) N times, at random moments of its training and, every other time, while a checkpoint is being
-written; `resume=auto` goes on each time. At the end every tensor and number of its checkpoint, its
-scores and its logged metrics are compared, to the bit, with a run that nobody disturbed.
+For each contrast, with 0 and with 2 loader workers: a run's whole process group is sent a signal N
+times, at random moments of its training and, every other time, while a checkpoint is being written.
+Half of the signals are SIGKILL, half SIGINT or SIGTERM, sometimes twice in a row: such a run must
+end with 128 + the signal and with a checkpoint to go on from, else it counts as lost. `resume=auto`
+goes on each time. At the end every tensor and number of its checkpoint, its scores and its logged
+metrics are compared, to the bit, with a run that nobody disturbed.
 """
 
 import argparse
@@ -19,6 +21,7 @@ from pathlib import Path
 
 import torch
 
+from sepico_pl.resuming import newest_checkpoint
 from sepico_pl.tables import Rows, read_rows
 
 CONTRASTS = ("prototype", "bank", "distribution")
@@ -51,27 +54,50 @@ def start(words: list[str], folder: Path) -> subprocess.Popen[bytes]:
     )
 
 
-def kill(process: subprocess.Popen[bytes], folder: Path, dice: random.Random) -> str | None:
-    """Kill a training; return when ("writing", "training"), or None if it ended before."""
+def wait_for_moment(process: subprocess.Popen[bytes], folder: Path, dice: random.Random) -> None:
+    """Wait until a training has begun, a while more, and every other time until it writes."""
     begun = time.monotonic()
     record = folder / "run.json"
     known = record.stat().st_mtime_ns if record.exists() else 0
     while not record.exists() or record.stat().st_mtime_ns == known:
         if process.poll() is not None or time.monotonic() > begun + LONGEST:
-            return None
+            return
         time.sleep(0.01)
-    until = time.monotonic() + dice.uniform(0, 5)
-    while time.monotonic() < until:
-        time.sleep(0.01)
+    time.sleep(dice.uniform(0, 5))
     left = set(folder.rglob("*.partial"))  # by processes that were killed before
     if dice.random() < 0.5:
         while process.poll() is None and not set(folder.rglob("*.partial")) - left:
             time.sleep(0.0005)
+
+
+def kill(process: subprocess.Popen[bytes], folder: Path) -> str | None:
+    """Kill a training; return when ("writing", "training"), or None if it ended before."""
     if process.poll() is not None:
         return None
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     return "writing" if list(folder.rglob("*.ckpt.partial")) else "training"
+
+
+def ask(process: subprocess.Popen[bytes], folder: Path, dice: random.Random) -> str | None:
+    """Ask a training to end, once or twice; return how, or None if it ended before.
+
+    Returns:
+        "asked"; "early" where it had not made a step yet or had made the last one; "lost".
+    """
+    if process.poll() is not None:
+        return None
+    signum = dice.choice((signal.SIGINT, signal.SIGTERM))
+    for pause in (0, *([dice.uniform(0, 0.3)] if dice.random() < 0.5 else [])):
+        time.sleep(pause)
+        if process.poll() is None:
+            os.killpg(process.pid, signum)
+    status = process.wait(LONGEST)
+    if status == 0:
+        return None
+    if status == -signum or (status == 128 + signum and newest_checkpoint(folder) is None):
+        return "early"
+    return "asked" if status == 128 + signum else "lost"
 
 
 def differences(one: object, other: object, where: str) -> list[str]:
@@ -102,61 +128,72 @@ def written(run: Path) -> dict[str, bytes]:
     return {str(path.relative_to(run)): path.read_bytes() for path in files}
 
 
-def compare(whole: Path, killed: Path) -> list[str]:
+def compare(whole: Path, ended: Path) -> list[str]:
     """Name what differs between two runs."""
-    if not (killed / "last.ckpt").is_file():
+    if not (ended / "last.ckpt").is_file():
         return ["last.ckpt is missing"]
-    states = [torch.load(run / "last.ckpt", weights_only=True) for run in (whole, killed)]
+    states = [torch.load(run / "last.ckpt", weights_only=True) for run in (whole, ended)]
     found = differences(*states, "")
-    found += [] if logged(whole) == logged(killed) else ["metrics.csv"]
-    return found + ([] if written(whole) == written(killed) else ["scores.json or pictures"])
+    found += [] if logged(whole) == logged(ended) else ["metrics.csv"]
+    return found + ([] if written(whole) == written(ended) else ["scores.json or pictures"])
 
 
 def soak(words: list[str], folder: Path, kills: int, dice: random.Random) -> dict[str, int]:
-    """Kill one run `kills` times; return the counts of the report."""
+    """End one run `kills` times; return the counts of the report."""
     if start(words, folder / "whole").wait(LONGEST):
         raise SystemExit((folder / "whole/output.log").read_text())
-    counts = {"training": 0, "writing": 0, "failed": 0, "differences": 0}
-    while counts["training"] + counts["writing"] < kills:
-        process = start(words, folder / "killed")
-        moment = kill(process, folder / "killed", dice)
+    names = ("training", "writing", "asked", "early", "lost", "failed", "differences")
+    counts = dict.fromkeys(names, 0)
+    ended = folder / "ended"
+    while (done := sum(counts.values()) - counts["early"]) < kills:
+        process = start(words, ended)
+        wait_for_moment(process, ended, dice)
+        moment = ask(process, ended, dice) if done % 2 else kill(process, ended)
         if moment is not None:
             counts[moment] += 1
-        elif process.wait(LONGEST):
+        elif process.wait(LONGEST) > 0:
             counts["failed"] += 1
             break
-        else:  # it ended before it was killed: once more from its last but one checkpoint
+        else:  # it ended before: once more from its last but one checkpoint
             for name in ("last.ckpt", "scores.json"):
-                (folder / "killed" / name).unlink(missing_ok=True)
-    counts["failed"] += start(words, folder / "killed").wait(LONGEST) != 0
-    found = compare(folder / "whole", folder / "killed")
+                (ended / name).unlink(missing_ok=True)
+    counts["failed"] += start(words, ended).wait(LONGEST) != 0
+    found = compare(folder / "whole", ended)
     counts["differences"] = len(found)
     print(*found, sep="\n", end="\n" if found else "")
     return counts
 
 
+HEAD = (
+    "contrast      workers  SIGKILL: training  writing  SIGINT, SIGTERM  (early)  lost  "
+    "resumes failed  bits that differ"
+)
+ROW = (
+    "{training:>17}  {writing:>7}  {asked:>15}  {early:>7}  {lost:>4}  {failed:>14}  "
+    "{differences:>16}"
+)
+
+
 def main() -> None:
     """Soak every combination and report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=4, help="of each of the six runs")
+    parser.add_argument("--kills", type=int, default=4, help="signals to each of the six runs")
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--output", type=Path, default=Path("outputs/soak"))
     given = parser.parse_args()
     dice = random.Random(given.seed)
     total: dict[str, int] = {}
-    print("contrast      workers  kills: training  writing   resumes failed  bits that differ")
+    print(HEAD)
     for contrast in CONTRASTS:
         for workers in WORKERS:
             words = [*SMALL, f"trainer.max_steps={given.steps}", f"contrast={contrast}"]
             folder = given.output.absolute() / f"{contrast}_{workers}"
             counts = soak([*words, f"data.workers={workers}"], folder, given.kills, dice)
-            row = "{training:>15}  {writing:>7}  {failed:>15}  {differences:>16}".format(**counts)
-            print(f"{contrast:12}  {workers:>7}  {row}", flush=True)
+            print(f"{contrast:12}  {workers:>7}  {ROW.format(**counts)}", flush=True)
             total = {key: total.get(key, 0) + value for key, value in counts.items()}
-    row = "{training:>15}  {writing:>7}  {failed:>15}  {differences:>16}".format(**total)
-    print(f"{'all':12}  {'':>7}  {row}")
-    raise SystemExit(bool(total["failed"] or total["differences"]))
+    print(f"{'all':12}  {'':>7}  {ROW.format(**total)}")
+    raise SystemExit(bool(total["lost"] or total["failed"] or total["differences"]))
 
 
 if __name__ == "__main__":

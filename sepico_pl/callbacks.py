@@ -11,7 +11,6 @@ from torch import Tensor
 
 from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.ranks import any_rank
-from sepico_pl.resuming import newest_checkpoint
 from sepico_pl.types import InputError
 
 
@@ -71,14 +70,22 @@ class Throughput(Callback):
 class StopOnNonFinite(Callback):
     """Stop a run whose loss is no longer a number, before a checkpoint takes it over.
 
+    A checkpoint is good if the loss of the step after it is finite: that is the first one that its
+    weights give.
+
     Args:
-        folder: of the run, to name its last good checkpoint.
+        folder: of the run; a checkpoint that is not good goes to `checkpoints/set_aside`.
     """
 
     def __init__(self, folder: Path) -> None:
         """Remember the folder."""
         self.folder = folder
         self.first_bad = torch.tensor(-1)
+        self.unproven: int | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Remember that the checkpoint that is resumed has yet to show a finite loss."""
+        self.unproven = trainer.global_step
 
     def on_train_batch_end(
         self,
@@ -88,7 +95,9 @@ class StopOnNonFinite(Callback):
         batch: object,
         batch_idx: int,
     ) -> None:
-        """Look at the losses without waiting for the device; see to them on the steps that log.
+        """Look at the losses without waiting for the device; see to them where it matters.
+
+        That is on the steps that log, and on those after a checkpoint.
 
         Raises:
             InputError: see `check`.
@@ -98,8 +107,10 @@ class StopOnNonFinite(Callback):
         bad = self.first_bad.to(total.device)
         is_first = (bad < 0) & ~total.isfinite()
         self.first_bad = torch.where(is_first, trainer.global_step - 1, bad)
-        if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        logs = trainer.global_step % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
+        if logs or self.unproven is not None:
             self.check(trainer)
+            self.unproven = None
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -110,6 +121,7 @@ class StopOnNonFinite(Callback):
             InputError: see `check`.
         """
         self.check(trainer)
+        self.unproven = trainer.global_step
 
     def check(self, trainer: pl.Trainer) -> None:
         """Look whether a loss was not finite since the last look.
@@ -120,12 +132,25 @@ class StopOnNonFinite(Callback):
         step = int(self.first_bad)
         if not any_rank(step >= 0, self.first_bad.device):
             return
-        good = newest_checkpoint(self.folder)
         data = cast(AdaptationData, trainer.datamodule)  # type: ignore[attr-defined]
         seen = f" ({'; '.join(data.batch_names(step))})" if step >= 0 else " of another rank"
         message = (
             f"the loss is not finite at step {step if step >= 0 else ''}{seen}; lower "
-            "optim.learning_rate or use trainer.precision=32-true; last good checkpoint: "
-            f"{'none yet' if good is None else good}"
+            f"optim.learning_rate or use trainer.precision=32-true; {self._what_is_left(trainer)}"
         )
         raise InputError(message)
+
+    def _what_is_left(self, trainer: pl.Trainer) -> str:
+        """Name the last good checkpoint; set aside the one after it, which resume=last would take.
+
+        There is one at most: a loss that is not finite is seen on the step after a checkpoint.
+        """
+        saved = sorted((self.folder / "checkpoints").glob("step_*.ckpt"))
+        bad = [path for path in saved if path.stem == f"step_{self.unproven or 0:08}"]
+        good = [path for path in saved if path not in bad]
+        said = f"last good checkpoint: {good[-1] if good else 'none yet'}"
+        for path in bad if trainer.is_global_zero else ():
+            aside = path.parent / "set_aside" / path.name
+            aside.parent.mkdir(exist_ok=True)
+            path.replace(aside)
+        return said + "".join(f" ({path.name}, which led to it, is set aside)" for path in bad)

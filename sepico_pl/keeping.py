@@ -3,10 +3,8 @@
 import os
 import shutil
 import signal
-import threading
 from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
@@ -14,12 +12,13 @@ import torch
 from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning.callbacks import Callback
 
+from sepico_pl.processes import leave
 from sepico_pl.ranks import any_rank
-from sepico_pl.resuming import newest_checkpoint
+from sepico_pl.stopping import Interrupted as Interrupted  # what runner.py catches
+from sepico_pl.stopping import Signals, mute_unread
 from sepico_pl.types import InputError
 
 BEST_BY = "val/target/mIoU"
-STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
 def write_tensors(path: Path, content: Mapping[str, Any]) -> None:
@@ -92,20 +91,6 @@ class WholeCheckpoints(TorchCheckpointIO):
         write_tensors(Path(path), checkpoint)
 
 
-class Interrupted(Exception):
-    """A signal ended the run after a step; its state is saved.
-
-    Attributes:
-        signum: the signal that this process received; SIGTERM if another rank did.
-        checkpoint: to resume from; None if no step was made.
-    """
-
-    def __init__(self, signum: int, checkpoint: Path | None) -> None:
-        """Remember what happened."""
-        super().__init__(signum, checkpoint)
-        self.signum, self.checkpoint = signum, checkpoint
-
-
 class KeepCheckpoints(Callback):
     """Saves every so many steps, when the target's mIoU is best, on a signal, and at the end.
 
@@ -130,10 +115,10 @@ class KeepCheckpoints(Callback):
                 message = f"keep.{key}={value} must be a positive integer"
                 raise InputError(message)
         self.folder, self.every, self.last = folder, every, last
+        self.signals = Signals(folder)
         self.best = float("-inf")
         self.is_best = False
-        self.signum = 0
-        self.previous: dict[int, Any] = {}
+        self.has_old = False
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best score so far, in percent."""
@@ -143,21 +128,54 @@ class KeepCheckpoints(Callback):
         """Take over the best score so far."""
         self.best = state_dict["best"]
 
+    def on_sanity_check_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Listen to signals."""
+        self._listen(trainer)
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Remember the resumed step, and listen to signals."""
         self.start = trainer.global_step
-        if threading.current_thread() is threading.main_thread():
-            self.previous = {number: signal.signal(number, self._note) for number in STOPPING}
+        self._listen(trainer)
 
-    def _note(self, signum: int, _: FrameType | None) -> None:
-        if self.signum and signum == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.signum = signum
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Listen to signals in the final judging too."""
+        if trainer.state.fn == "validate":
+            self._listen(trainer)
+
+    def on_validation_batch_start(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        batch: object,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """End the final judging after a signal; a resumed run begins it again.
+
+        Raises:
+            SystemExit: see `leave`.
+        """
+        mute_unread()
+        if trainer.state.fn == "validate" and self.signals.first:
+            self.signals.speak()
+            leave(self.signals.interruption())
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: object,
+        batch: object,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """See whether somebody reads, before a progress bar is drawn."""
+        mute_unread()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Remember whether this step is the best so far."""
         score = float(trainer.callback_metrics.get(BEST_BY, float("nan")))
-        if trainer.state.fn == "fit" and score > self.best:
+        if trainer.state.fn == "fit" and not trainer.sanity_checking and score > self.best:
             self.best, self.is_best = score, True
 
     def on_train_batch_start(
@@ -168,29 +186,57 @@ class KeepCheckpoints(Callback):
         Raises:
             Interrupted: after a signal.
         """
+        mute_unread()
         count_from(trainer, trainer.global_step)
-        path = self.folder / "checkpoints" / f"step_{trainer.global_step:08}.ckpt"
-        new = trainer.global_step > self.start
-        stop = any_rank(bool(self.signum), pl_module.device)
-        if new and (stop or trainer.global_step % self.every == 0):
-            trainer.save_checkpoint(path)
-            self._share_as_best(trainer, path)
-            if trainer.is_global_zero:
-                self._remove_old()
+        stop = any_rank(bool(self.signals.first), pl_module.device)
+        self.signals.deaf = stop
+        if trainer.global_step > self.start and (stop or trainer.global_step % self.every == 0):
+            self._save_step(trainer)
         self._save_best(trainer)
         if stop:
-            raise Interrupted(self.signum or signal.SIGTERM, newest_checkpoint(self.folder))
+            raise self.signals.interruption()
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: object,
+        batch: object,
+        batch_idx: int,
+    ) -> None:
+        """Remove old checkpoints, now that `StopOnNonFinite` has found the new one good."""
+        mute_unread()
+        if self.has_old and trainer.is_global_zero:
+            for path in sorted((self.folder / "checkpoints").glob("step_*.ckpt"))[: -self.last]:
+                path.unlink(missing_ok=True)
+        self.has_old = False
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save the final state."""
-        trainer.save_checkpoint(self.folder / "last.ckpt")
-        self._share_as_best(trainer, self.folder / "last.ckpt")
+        with self.signals.saving():
+            trainer.save_checkpoint(self.folder / "last.ckpt")
+            self._share_as_best(trainer, self.folder / "last.ckpt")
+        self.signals.speak()
 
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Leave signals as they were."""
-        for number, handler in self.previous.items():
-            signal.signal(number, handler)
-        self.previous = {}
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Let what went wrong be said."""
+        self.signals.speak()
+
+    def _listen(self, trainer: pl.Trainer) -> None:
+        """Take signals over from Lightning, which would end the run without a checkpoint."""
+        self.signals.listen(aloud=trainer.is_global_zero)
+        if trainer.received_sigterm:
+            trainer._signal_connector.received_sigterm = False
+            signal.raise_signal(signal.SIGTERM)
+
+    def _save_step(self, trainer: pl.Trainer) -> None:
+        path = self.folder / "checkpoints" / f"step_{trainer.global_step:08}.ckpt"
+        with self.signals.saving():
+            trainer.save_checkpoint(path)
+            self._share_as_best(trainer, path)
+        self.has_old = True
 
     def _share_as_best(self, trainer: pl.Trainer, path: Path) -> None:
         if self.is_best and trainer.is_global_zero:
@@ -200,11 +246,8 @@ class KeepCheckpoints(Callback):
     def _save_best(self, trainer: pl.Trainer) -> None:
         if self.is_best:
             self.is_best = False
-            trainer.save_checkpoint(self.folder / "checkpoints" / "best.ckpt")
-
-    def _remove_old(self) -> None:
-        for path in sorted((self.folder / "checkpoints").glob("step_*.ckpt"))[: -self.last]:
-            path.unlink(missing_ok=True)
+            with self.signals.saving():
+                trainer.save_checkpoint(self.folder / "checkpoints" / "best.ckpt")
 
 
 def count_from(trainer: pl.Trainer, step: int) -> None:

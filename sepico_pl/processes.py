@@ -14,8 +14,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from pytorch_lightning.utilities import rank_zero_only
 
-from sepico_pl.keeping import Interrupted
 from sepico_pl.resuming import FIRST_RANK
+from sepico_pl.stopping import Interrupted, ignore_signals, mute
 from sepico_pl.types import InputError
 
 
@@ -58,14 +58,24 @@ def refuse_spawning_multirun(trainer: pl.Trainer) -> None:
 
 
 def leave(stop: Interrupted) -> NoReturn:
-    """End after a signal: say how to go on, and ask SLURM for it."""
+    """End after a signal: say how to go on, and ask SLURM for it; no second signal breaks in."""
+    ignore_signals()
     if not is_first_rank():
         sys.exit(0)  # Lightning kills the first rank while it saves if another one seems to fail
     if stop.checkpoint is None:
-        sys.exit("interrupted before the first step")
-    print(f"interrupted; continue by: python -m sepico_pl.train resume={stop.checkpoint}")
+        say("interrupted before the first checkpoint")
+    else:
+        say(f"interrupted; continue by: python -m sepico_pl.train resume={stop.checkpoint}")
     requeue(stop.signum)
     sys.exit(128 + stop.signum)
+
+
+def say(text: str) -> None:
+    """Print, if only to nobody: a closed terminal or pipe is no failure of the run."""
+    try:
+        print(text, flush=True)
+    except OSError:
+        mute([sys.stdout.fileno()])
 
 
 def requeue(signum: int) -> None:
@@ -75,4 +85,4 @@ def requeue(signum: int) -> None:
         array = os.environ.get("SLURM_ARRAY_JOB_ID")
         name = job if array is None else f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}"
         done = subprocess.run(["scontrol", "requeue", name], check=False)
-        print(f"scontrol requeue {name}: {'done' if done.returncode == 0 else 'failed'}")
+        say(f"scontrol requeue {name}: {'done' if done.returncode == 0 else 'failed'}")

@@ -57,6 +57,14 @@ def gta(root: Path) -> None:
         save_palette(root / "labels" / f"{index:05}.png", label)
 
 
+def many_noisy(root: Path, count: int = 60) -> None:
+    """Write images of GTA that take a while to copy."""
+    noise = np.random.default_rng(0).integers(0, 255, (400, 800, 3), np.uint8)
+    for index in range(1, count + 1):
+        save_image(root / f"images/{index:05}.png", noise)
+        save_palette(root / f"labels/{index:05}.png", np.full((400, 800), 7, np.uint8))
+
+
 def synthia(root: Path) -> None:
     for index, (image, label) in enumerate(scenes("day")):
         save_image(root / "RGB" / f"{index:07}.png", image)

@@ -68,6 +68,7 @@ def test_an_experiment_is_what_its_name_says(name: str) -> None:
     assert plain["name"] == name
     assert plain["seed"] == (42 if night else 76)
     assert plain["trainer"]["max_steps"] == (60_000 if night else 40_000)
+    assert plain["keep"]["every"] == 1000
     assert (plain["optim"]["learning_rate"], plain["optim"]["warmup_steps"]) == (6e-5, 1500)
     assert plain["backbone"]["weights"] == "imagenet"
     assert data.crop_size == [640, 640]

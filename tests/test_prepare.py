@@ -194,11 +194,7 @@ def test_a_killed_copy_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     root = tmp_path / "data"
     for name in ("gta", "cityscapes"):
         miniatures.ALL[name](root / name)
-    noise = np.random.default_rng(0).integers(0, 255, (400, 800, 3), np.uint8)
-    for index in range(1, 61):
-        miniatures.save_image(root / f"gta/images/{index:05}.png", noise)
-        label = np.full((400, 800), 7, np.uint8)
-        miniatures.save_palette(root / f"gta/labels/{index:05}.png", label)
+    miniatures.many_noisy(root / "gta")
     arguments = ["dataset=gta", "data.source_size=[360,720]", f"data_root={root}", "processes=1"]
     command = [sys.executable, "-m", "sepico_pl.prepare", *arguments, "copy=small"]
     copied = tmp_path / "small/gta/images"

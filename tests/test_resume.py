@@ -3,9 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -13,79 +10,18 @@ import pytest
 import torch
 from command_line import TINY, call
 from PIL import Image
-from soak import differences, logged, written
+from real_runs import RUN, assert_same_run, start, wait_for
+from soak import differences
 
 from sepico_pl.loggers import wandb_logger
 
 pytestmark = pytest.mark.slow
 
-RUN = [
-    *[word for word in TINY if "max_steps" not in word],
-    "trainer.max_steps=12",
-    "trainer.val_check_interval=5",
-    "trainer.log_every_n_steps=1",
-    "keep.every=3",
-]
 CASES = [
     ("bank", 2, signal.SIGTERM),
     ("distribution", 2, signal.SIGKILL),
     ("prototype", 0, signal.SIGUSR1),
 ]
-
-
-def assert_same_run(one: Path, other: Path) -> None:
-    states = [torch.load(folder / "last.ckpt", weights_only=True) for folder in (one, other)]
-    assert differences(*states, "") == []
-    assert {"state_dict", "optimizer_states", "lr_schedulers", "loops"} <= states[0].keys()
-    assert logged(one) == logged(other)
-    assert written(one) == written(other)
-    assert any("scene_0_teacher" in name for name in written(one))
-    names = [
-        sorted(path.name for path in (folder / "checkpoints").iterdir()) for folder in (one, other)
-    ]
-    assert names[0] == names[1] == ["best.ckpt", "step_00000006.ckpt", "step_00000009.ckpt"]
-    best = [
-        torch.load(folder / "checkpoints/best.ckpt", weights_only=True) for folder in (one, other)
-    ]
-    assert differences(*best, "") == []
-
-
-def slurm(folder: Path) -> dict[str, str]:
-    """Return the environment of a SLURM job of one task, whose scontrol notes what it is told."""
-    (folder / "bin").mkdir(exist_ok=True)
-    (folder / "bin/scontrol").write_text(f'#!/bin/sh\necho "$@" >> {folder}/scontrol.log\n')
-    (folder / "bin/scontrol").chmod(0o755)
-    return {
-        "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
-        "SLURM_JOB_ID": "7",
-        "SLURM_JOB_NAME": "train",
-        "SLURM_NTASKS": "1",
-        "SLURM_NTASKS_PER_NODE": "1",
-        "SLURM_NODELIST": "localhost",
-        "SLURM_NODEID": "0",
-        "SLURM_PROCID": "0",
-        "SLURM_LOCALID": "0",
-    }
-
-
-def start(folder: Path, *words: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", "sepico_pl.train", *words],
-        cwd=folder,
-        stdout=(folder / "output.log").open("a"),
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **slurm(folder)},
-    )
-
-
-def wait_for(path: Path, process: subprocess.Popen, folder: Path) -> None:
-    for _ in range(1200):
-        if path.exists():
-            return
-        assert process.poll() is None, (folder / "output.log").read_text()
-        time.sleep(0.05)
-    raise AssertionError(f"{path} never came: {(folder / 'output.log').read_text()}")
 
 
 @pytest.mark.parametrize(("contrast", "workers", "signum"), CASES)
@@ -101,7 +37,7 @@ def test_ended_and_resumed_it_is_the_same_to_the_bit(
         ended.wait()
         resume = ["resume=last", "hydra.run.dir=ended"]
     else:
-        ended.send_signal(signum)
+        os.killpg(ended.pid, signum)
         assert ended.wait(30) == 128 + signum
         said = (tmp_path / "output.log").read_text()
         assert "Traceback" not in said

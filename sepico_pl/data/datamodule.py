@@ -22,6 +22,7 @@ from sepico_pl.data.streams import (
     TargetStream,
     evenly,
 )
+from sepico_pl.data.workers import loader_context
 from sepico_pl.types import DomainPair, InputError, LabelledImages, Size, UnlabelledImages
 
 Named = LabelledImages | UnlabelledImages
@@ -178,6 +179,7 @@ class AdaptationData(pl.LightningDataModule):
                 sampler=range(rank, len(self.judged[domain]), ranks),
                 batch_size=self.judge_batch_size,
                 num_workers=self.workers,
+                multiprocessing_context=loader_context(self.workers),
                 generator=torch.Generator(),
             )
             for domain in self.domains
@@ -262,6 +264,7 @@ class AdaptationData(pl.LightningDataModule):
             batch_size=self.batch_size,
             sampler=positions,
             num_workers=self.workers,
+            multiprocessing_context=loader_context(self.workers),
             persistent_workers=self.workers > 0,
             generator=torch.Generator(),
             pin_memory=torch.cuda.is_available(),
