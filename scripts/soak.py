@@ -76,7 +76,7 @@ def kill(process: subprocess.Popen[bytes], folder: Path) -> str | None:
         return None
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    return "writing" if list(folder.rglob("*.ckpt.partial")) else "training"
+    return "writing" if list(folder.rglob("*.ckpt.*.partial")) else "training"
 
 
 def ask(process: subprocess.Popen[bytes], folder: Path, dice: random.Random) -> str | None:

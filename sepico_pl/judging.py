@@ -1,6 +1,7 @@
 """What `evaluate` and `submit` do with a checkpoint: judge it, and write a server's archive."""
 
 import logging
+import signal
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, cast
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
 from sepico_pl.adapt.class_weights import log_frequency_weights
@@ -66,7 +68,10 @@ def evaluate(config: DictConfig) -> dict[str, dict[str, float]]:
     data.check_judging(ledger_of(plain))
     be_quiet()
     trainer = pl.Trainer(accelerator=plain["accelerator"], devices=1, logger=False)
-    scores = judge(trainer, task, data)
+    try:
+        scores = judge(trainer, task, data)
+    except SIGTERMException as stop:  # carries no exit code: it would pass for an end without fault
+        raise SystemExit(128 + signal.SIGTERM) from stop
     title = f"{path}: {plain['network']}, {batch_norm_name(task)}"
     where = "" if benchmark is None else f" on {benchmark.name} {benchmark.val}"
     columns = {f"{domain} validation{where}": found for domain, found in scores.items()}

@@ -14,8 +14,8 @@ from pytorch_lightning.callbacks import Callback
 
 from sepico_pl.processes import leave
 from sepico_pl.ranks import any_rank
-from sepico_pl.stopping import Interrupted as Interrupted  # what runner.py catches
 from sepico_pl.stopping import Signals, mute_unread
+from sepico_pl.tables import written_whole
 from sepico_pl.types import InputError
 
 BEST_BY = "val/target/mIoU"
@@ -27,20 +27,11 @@ def write_tensors(path: Path, content: Mapping[str, Any]) -> None:
     Raises:
         InputError: if it cannot be written; what was there before is left as it is.
     """
-    partial = path.with_name(path.name + ".partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
+        with written_whole(path) as partial, partial.open("wb") as file:
             torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
     except (OSError, RuntimeError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
-        try:
-            partial.unlink(missing_ok=True)
-        except OSError:  # a part of a path that is no folder, or a read-only one
-            reason = f"{reason}; {partial} could not be removed"
         message = (
             f"{path} cannot be written ({reason}); what was written before is whole: free some "
             "space or mend the folder, and go on from there"
@@ -50,14 +41,11 @@ def write_tensors(path: Path, content: Mapping[str, Any]) -> None:
 
 def share(path: Path, other: Path) -> None:
     """Give a file's content a second name, without writing it again where links are known."""
-    partial = other.with_name(other.name + ".partial")
-    other.parent.mkdir(parents=True, exist_ok=True)
-    partial.unlink(missing_ok=True)
-    try:
-        os.link(path, partial)
-    except OSError:
-        shutil.copyfile(path, partial)
-    partial.replace(other)
+    with written_whole(other) as partial:
+        try:
+            os.link(path, partial)
+        except OSError:
+            shutil.copyfile(path, partial)
 
 
 def set_aside(folder: Path, resumed: Path, step: int) -> None:

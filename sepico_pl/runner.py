@@ -26,7 +26,7 @@ from sepico_pl.compiling import compile_networks
 from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.folder_lock import lock_folder
 from sepico_pl.judging import batch_norm_name, be_quiet, judge
-from sepico_pl.keeping import Interrupted, count_from, set_aside
+from sepico_pl.keeping import count_from, set_aside
 from sepico_pl.loggers import ended, forget_after
 from sepico_pl.model.recompute import recompute_blocks
 from sepico_pl.official import OfficialCheckpoint, account, read_official
@@ -40,7 +40,8 @@ from sepico_pl.record import Record, write_record
 from sepico_pl.reporting.page import write_report
 from sepico_pl.resumed_config import configuration
 from sepico_pl.resuming import FIRST_RANK, newest_checkpoint, traces
-from sepico_pl.tables import print_scores, write_json
+from sepico_pl.stopping import Interrupted
+from sepico_pl.tables import print_scores, remove_leftovers, write_json
 from sepico_pl.task import SegmentationTask
 from sepico_pl.training import build_trainer
 from sepico_pl.types import InputError
@@ -207,6 +208,7 @@ def begin_record(
     hydra = HydraConfig.get()
     sources = hydra.runtime.config_sources
     folders = [source.path for source in sources if source.provider == "command-line"]
+    remove_leftovers(folder / "checkpoints")
     forget_after(folder / "metrics.csv", step)
     if resumed is not None:
         set_aside(folder, resumed, step)

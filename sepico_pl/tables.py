@@ -127,7 +127,7 @@ def check_writable(path: Path, key: str) -> None:
 
 def remove_leftovers(folder: Path) -> None:
     """Remove what processes that were killed had begun to write."""
-    for partial in folder.glob(".*.partial"):
+    for partial in [*folder.glob(".*.partial"), *folder.glob("*.ckpt.partial")]:
         partial.unlink(missing_ok=True)
 
 

@@ -98,7 +98,7 @@ def test_pressing_twice_breaks_no_save_off(tmp_path: Path) -> None:
     wait_for(metrics, running, tmp_path)
     os.killpg(running.pid, signal.SIGINT)
     os.killpg(running.pid, signal.SIGINT)
-    while running.poll() is None and not list(tmp_path.rglob("step_*.partial")):
+    while running.poll() is None and not list(tmp_path.rglob(".step_*.partial")):
         time.sleep(0.0005)
     while running.poll() is None:
         os.killpg(running.pid, signal.SIGINT)

@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "record": {"reading", "resuming", "tables", "types"},
     "stopping": FOUNDATION | {"data", "resuming"},
     "processes": FOUNDATION | {"resuming", "stopping"},
-    "keeping": FOUNDATION | {"processes", "stopping"},
+    "keeping": FOUNDATION | {"processes", "stopping", "tables"},
     "callbacks": FOUNDATION | ROOMS | MODULES,
     "official": FOUNDATION | {"model"},
     "architecture": FOUNDATION | {"model"},
@@ -72,6 +72,7 @@ MAY_IMPORT = {
         "folder_lock",
         "resumed_config",
         "resuming",
+        "stopping",
         "training",
     },
     **dict.fromkeys(

@@ -4,6 +4,7 @@ Names, folders and values are those of the official SePiCo, DANNet and DAFormer 
 the servers accept today was not tried.
 """
 
+import os
 import zipfile
 from collections import Counter
 from collections.abc import Mapping
@@ -139,7 +140,7 @@ class Submission:
     def __init__(self, path: Path, form: SubmissionFormat) -> None:
         """Remember where."""
         self.path, self.form = path, form
-        self.partial = path.with_name(path.name + ".partial")
+        self.partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
 
     def __enter__(self) -> "Submission":
         """Open the archive.

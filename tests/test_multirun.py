@@ -1,0 +1,60 @@
+"""Several runs by one command: a failed one does not end the others, and the end names it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from command_line import TINY, run
+
+pytestmark = pytest.mark.slow
+SHORT = [*TINY, "logger=none", "pictures=0", "hydra.sweep.dir=all"]
+
+
+@pytest.mark.parametrize("launcher", [[], ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]])
+def test_refused_and_diverged_jobs_do_not_end_the_others(tmp_path: Path, launcher: list) -> None:
+    words = [*SHORT, "optim.learning_rate=-1,1e30,1e-4", "hydra.sweep.subdir='${hydra.job.num}'"]
+    words += ["optim.warmup_steps=0", "trainer.log_every_n_steps=1", *launcher]
+    done = run("train", "-m", *words, cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert (tmp_path / "all/2/last.ckpt").is_file()
+    assert (tmp_path / "all/2/scores.json").is_file()
+    assert not (tmp_path / "all/2/error.txt").exists()
+    assert (tmp_path / "all/0/error.txt").read_text().startswith("optim.learning_rate=-1 must be")
+    assert "the loss is not finite" in (tmp_path / "all/1/error.txt").read_text()
+    end = done.stderr.splitlines()[-3:]
+    assert end[0].startswith("failed: all/0: optim.learning_rate=-1 must be")
+    assert end[1].startswith("failed: all/1: the loss is not finite")
+    assert end[2] == "error: 2 runs of this multirun failed, see above; the others are whole"
+    assert "compare: python -m sepico_pl.compare all" in done.stdout
+    assert "Traceback" not in done.stderr
+
+    again = run("train", "-m", *words, "optim.learning_rate=1e-4", "resume=auto", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert not (tmp_path / "all/0/error.txt").exists()
+
+
+def test_a_signal_ends_all_jobs(tmp_path: Path) -> None:
+    words = [*SHORT, "seed=1,2", "trainer.max_steps=5000", "keep.every=1"]
+    command = [sys.executable, "-m", "sepico_pl.train", "-m", *words]
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    until = time.monotonic() + 240
+    while not list(tmp_path.glob("all/*/checkpoints/step_*.ckpt")):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGINT, said
+    assert len(list(tmp_path.glob("all/*"))) == 2  # a run's folder and multirun.yaml
+    assert "Traceback" not in said
