@@ -47,6 +47,7 @@ def test_a_checkpoint_calls_nothing_off_the_list(spoilt: Path) -> None:
 
 
 @pytest.mark.parametrize("program", ["evaluate", "predict", "export", "embeddings", "resume"])
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["interpolation that makes a node", "nested", "hub"])
 def test_no_program_does(
     trained: dict, program: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

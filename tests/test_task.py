@@ -12,8 +12,9 @@ from tiny_sepico import MODES, Data, batches, fit, same, sepico, weights
 from torch.autograd.graph import saved_tensors_hooks
 
 from sepico_pl.callbacks import Throughput
-from sepico_pl.loggers import CSVMetrics, read_rows
+from sepico_pl.loggers import CSVMetrics
 from sepico_pl.module import SePiCo
+from sepico_pl.tables import read_rows
 
 
 class Gauge:
