@@ -47,6 +47,7 @@ def configuration(config: DictConfig, checkpoint: Path | None, folder: Path) -> 
         if recorded is None:
             return plain_config(config)
         check_file_config(recorded, what)
+        print(f"{folder} has no checkpoint: its run begins again, as it was recorded")
     before, typed = recorded_and_typed(list(HydraConfig.get().overrides.task))
     groups = HydraConfig.get().runtime.choices
     values = [word for word in typed if key_of(word) not in groups]

@@ -19,6 +19,7 @@ RECORD = "run.json"
 FIRST_RANK = "SEPICO_FIRST_RANK"
 SHOWING = {"--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--version"}
 """Words that show something and begin no run."""
+NO_FILE = "there is no such file; choose last, auto or a file"
 TRACES = (RECORD, "metrics.csv", "last.ckpt", "checkpoints")
 # What a resumed run may have otherwise: it does not shape its weights.
 FREE_ON_RESUME = (
@@ -136,7 +137,8 @@ def find(wanted: str, folder: str | None) -> Found | None:
     if wanted not in ("last", "auto"):
         path = Path(wanted).expanduser()
         if not path.is_file():
-            message = f"error: resume={wanted}: there is no such file; choose last, auto or a file"
+            remedy = f"give resume=last hydra.run.dir={wanted}" if path.is_dir() else NO_FILE
+            message = f"error: resume={wanted}: {remedy}"
             raise SystemExit(message)
         return Found(folder_of(path), path)
     if wanted == "auto" and folder is None:
@@ -167,17 +169,30 @@ def run_in(folder: Path) -> Found | None:
 
 
 def newest_run(outputs: Path) -> Found | None:
-    """Return the run below `outputs` that was begun or saved last; None if there is none."""
+    """Return the run below `outputs` that was saved last, or where none was, begun last.
+
+    A younger one without a checkpoint may have been refused; a line says how to begin it again.
+    """
     folders = [
         path.parent for depth in ("*/*", "*/*/*") for path in outputs.glob(f"{depth}/{RECORD}")
     ]
     runs = [run for run in map(run_in, folders) if run is not None]
 
-    def time(run: Found) -> float:
-        files = (run.folder / RECORD, run.checkpoint)
-        return max(path.stat().st_mtime for path in files if path is not None)
+    def begun(run: Found) -> float:
+        return (run.folder / RECORD).stat().st_mtime
 
-    return max(runs, key=time, default=None)
+    def saved(run: Found) -> float:
+        return 0.0 if run.checkpoint is None else run.checkpoint.stat().st_mtime
+
+    newest = max(runs, key=lambda run: (saved(run), begun(run)), default=None)
+    later = [run for run in runs if run.checkpoint is None and run is not newest]
+    youngest = max(later, key=begun, default=None)
+    if newest is not None and youngest is not None and begun(youngest) > saved(newest):
+        print(
+            f"{youngest.folder} began later and has no checkpoint; "
+            "resume=last hydra.run.dir=<it> would begin it again"
+        )
+    return newest
 
 
 def read_record(folder: Path) -> dict[str, Any]:

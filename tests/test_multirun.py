@@ -32,6 +32,9 @@ def test_refused_and_diverged_jobs_do_not_end_the_others(tmp_path: Path, launche
     assert "compare: python -m sepico_pl.compare all" in done.stdout
     assert "Traceback" not in done.stderr
 
+    compared = run("compare", "all", cwd=tmp_path)
+    assert "all/0: failed: optim.learning_rate=-1 must be" in compared.stdout
+
     again = run("train", "-m", *words, "optim.learning_rate=1e-4", "resume=auto", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert not (tmp_path / "all/0/error.txt").exists()

@@ -70,13 +70,25 @@ def test_a_run_that_ended_before_its_first_checkpoint_begins_again(run: Path) ->
     assert whole_command(["resume=last"])[:2] == ["contrast=bank", "resume='auto'"]
 
 
-def test_the_newest_run_is_the_one_that_was_begun_last(run: Path) -> None:
+def test_a_younger_run_without_a_checkpoint_is_named_and_not_taken(
+    run: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """It may have been refused, by a word that nothing takes."""
     newer = run.parent / "2"
     newer.mkdir()
     (newer / "run.json").write_text(json.dumps({"config": {}}))
     later = (run / "run.json").stat().st_mtime + 9
     os.utime(newer / "run.json", (later, later))
-    assert "/2'" in whole_command(["resume=last"])[1]
+    assert "step_00001000.ckpt" in "".join(whole_command(["resume=last"]))
+    assert f"{newer} began later and has no checkpoint" in capsys.readouterr().out
+    for path in (run / "checkpoints").iterdir():
+        path.unlink()
+    assert "/2'" in "".join(whole_command(["resume=last"]))
+
+
+def test_a_folder_in_place_of_a_checkpoint(run: Path) -> None:
+    with pytest.raises(SystemExit, match=r"give resume=last hydra\.run\.dir="):
+        whole_command([f"resume='{run.parent}'"])
 
 
 def test_the_end_is_newer_than_any_step(run: Path) -> None:

@@ -49,7 +49,17 @@ MAY_IMPORT = {
     "pictures": FOUNDATION | ROOMS | MODULES | {"boards", "tables"},
     "reporting": FOUNDATION
     | ROOMS
-    | {"task", "loggers", "tables", "limits", "resuming", "assembly", "checkpoints", "judging"},
+    | {
+        "task",
+        "loggers",
+        "multirun",
+        "tables",
+        "limits",
+        "resuming",
+        "assembly",
+        "checkpoints",
+        "judging",
+    },
     "serving": FOUNDATION
     | ROOMS
     | {"task", "tables", "limits", "assembly", "checkpoints", "judging", "keeping", "plain_data"},

@@ -3,11 +3,23 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from sepico_pl.multirun import FAILURE
 from sepico_pl.reporting.comparing_output import print_comparison, write_comparison
 from sepico_pl.reporting.comparing_settings import chosen, sort_runs
 from sepico_pl.reporting.comparing_statistics import Comparison, lines, per_class
 from sepico_pl.reporting.runs import find_runs
+from sepico_pl.resuming import RECORD
 from sepico_pl.types import InputError
+
+
+def failed_jobs(folders: Sequence[Path]) -> list[str]:
+    """Return a line for each job of a multirun that was refused before it was a run."""
+    notes = sorted({path for folder in folders for path in folder.rglob(FAILURE)})
+    return [
+        f"{note.parent}: failed: {note.read_text(encoding='utf-8', errors='replace')[:300].strip()}"
+        for note in notes
+        if not (note.parent / RECORD).is_file()
+    ]
 
 
 def compare(folders: Sequence[str], baseline: str | None, output: str | None) -> Comparison:
@@ -39,7 +51,7 @@ def compare(folders: Sequence[str], baseline: str | None, output: str | None) ->
         baseline=None if reference is None else reference.name,
         lines=lines(found.settings, reference),
         classes=per_class(found.settings),
-        left_out=found.left_out,
+        left_out=[*found.left_out, *failed_jobs(paths)],
     )
     print_comparison(comparison)
     folder = paths[0] if output is None else Path(output).expanduser()
