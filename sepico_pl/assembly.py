@@ -27,7 +27,7 @@ REFUSALS = (
     RuntimeError,
     MisconfigurationException,
 )
-FILES = ("start", "checked")
+FILES = ("start", "checked", "data_root")
 DATA_PATHS = (".root", "_images", "_labels", ".listed")
 
 
@@ -39,9 +39,16 @@ def plain_config(config: DictConfig) -> Config:
 
 def absolute_paths(plain: Config) -> Config:
     """Return the configuration with absolute paths of data: a run may go on from another folder."""
-    files = {key: str(Path(plain[key]).absolute()) for key in FILES if plain.get(key)}
-    dataset = {"dataset": _with_absolute_paths(plain["dataset"])} if "dataset" in plain else {}
-    return {**plain, **files, **dataset}
+    files = {key: _absolute(plain[key]) for key in FILES if plain.get(key)}
+    if isinstance(plain.get("paths"), dict):
+        files["paths"] = {name: _absolute(path) for name, path in plain["paths"].items()}
+    if isinstance(plain.get("dataset"), dict):
+        files["dataset"] = _with_absolute_paths(plain["dataset"])
+    return {**plain, **files}
+
+
+def _absolute(path: object) -> object:
+    return str(Path(path).expanduser().absolute()) if isinstance(path, str) else path
 
 
 def _with_absolute_paths(node: Config) -> Config:
@@ -50,7 +57,7 @@ def _with_absolute_paths(node: Config) -> Config:
         if isinstance(value, dict):
             result[key] = _with_absolute_paths(value)
         elif isinstance(value, str) and value and f".{key}".endswith(DATA_PATHS):
-            result[key] = str(Path(value).expanduser().absolute())
+            result[key] = _absolute(value)
         else:
             result[key] = value
     return result

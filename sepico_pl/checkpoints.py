@@ -43,12 +43,20 @@ def read_checkpoint(path: Path, key: str = "checkpoint") -> Config:
             "an official one is turned into ours by python -m sepico_pl.import_official"
         )
         raise InputError(message)
+    check_parts(check_file_config(config, f"{key}={path}"), f"{key}={path}")
+    return content
+
+
+def check_parts(config: Config, what: str) -> None:
+    """Check that a configuration has what every run has.
+
+    Raises:
+        InputError: naming what it lacks.
+    """
     missing = [name for name in PARTS if name not in config]
     if missing:
-        message = f"{key}={path}: its config lacks {list_keys(missing)}; is the file whole?"
+        message = f"{what}: its config lacks {list_keys(missing)}; is the file whole?"
         raise InputError(message)
-    check_file_config(config, f"{key}={path}")
-    return content
 
 
 @contextmanager

@@ -1,49 +1,90 @@
 """A run folder belongs to one process at a time, from before anything is written into it."""
 
+import errno
+import fcntl
 import os
 import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 LOCK = "run.lock"
 SECONDS = 10.0
-"""How long to wait: loader workers of a killed run end within 5 seconds, and hold its lock."""
+"""How long to wait: loader workers of a killed run end within some seconds, and hold its lock."""
+LOOK_EVERY = 0.1
+BUSY = (errno.EAGAIN, errno.EACCES)
+UNKNOWN = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""What file systems without locks answer."""
 
-_held: dict[Path, FileLock] = {}
+_held: dict[Path, int] = {}
 
 
 def lock_folder(folder: Path) -> None:
-    """Make a run folder this process's own until it ends; the operating system frees it then.
+    """Make a run folder this process's own until `unlock_folder`, or until the process ends.
 
     Args:
         folder: is made if it is absent.
 
     Raises:
         SystemExit: with one line, if another process has it.
-        OSError: if it cannot be made or written.
+        OSError: if it cannot be made or written, or `run.lock` in it is a link.
     """
-    place = Path(os.path.realpath(folder.expanduser()))
+    place = _place(folder)
     if place in _held:
         return
     place.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(place / LOCK, timeout=SECONDS)
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(place / LOCK, flags, 0o644)
     try:
-        lock.acquire()
-    except Timeout as error:
-        message = (
-            f"error: {folder} is in use by another run ({_holder(place)}); wait for its end, or "
-            "choose another folder: hydra.run.dir=<folder>"
-        )
-        raise SystemExit(message) from error
-    (place / LOCK).write_text(f"process {os.getpid()} on {platform.node()}\n", encoding="utf-8")
-    _held[place] = lock
+        _wait_for(descriptor, folder)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, f"process {os.getpid()} on {platform.node()}\n".encode())
+    _held[place] = descriptor
 
 
-def _holder(place: Path) -> str:
-    """Return what the holder wrote about itself."""
+def unlock_folder(folder: Path) -> None:
+    """Give a folder back, if it is this process's own."""
+    descriptor = _held.pop(_place(folder), None)
+    if descriptor is not None:
+        os.close(descriptor)
+
+
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Have a folder for a while; see `lock_folder`."""
+    lock_folder(folder)
     try:
-        said = (place / LOCK).read_text(encoding="utf-8", errors="replace")[:200]
-    except OSError:
-        said = ""
-    return " ".join(said.split()) or "which does not say more"
+        yield
+    finally:
+        unlock_folder(folder)
+
+
+def _place(folder: Path) -> Path:
+    return Path(os.path.realpath(folder.expanduser()))
+
+
+def _wait_for(descriptor: int, folder: Path) -> None:
+    until = time.monotonic() + SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in UNKNOWN:
+                print(f"{folder}: its disk knows no locks; see that no other run writes there")
+                return
+            if error.errno not in BUSY:
+                raise
+            if time.monotonic() > until:
+                said = " ".join(os.pread(descriptor, 200, 0).decode(errors="replace").split())
+                message = (
+                    f"error: {folder} is in use by another run ({said or 'unnamed'}); wait for "
+                    "its end, or choose another folder: hydra.run.dir=<folder>"
+                )
+                raise SystemExit(message) from error
+            time.sleep(LOOK_EVERY)
+        else:
+            return

@@ -60,7 +60,8 @@ def set_aside(folder: Path, resumed: Path, step: int) -> None:
     """
     later = [folder / name for name in ("last.ckpt", "scores.json", "confusion.json")]
     for path in (folder / "checkpoints").glob("step_*.ckpt"):
-        if int(path.stem.removeprefix("step_")) > step:
+        number = path.stem.removeprefix("step_")
+        if number.isdecimal() and int(number) > step:
             later.append(path)
     for path in later:
         if path.is_file() and not path.samefile(resumed):

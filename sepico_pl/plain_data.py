@@ -1,6 +1,7 @@
 """Configurations that a file holds: plain data, never code, checked before anything reads them."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Collection, Mapping
 
 from sepico_pl.constructors import RECORDED, TARGET
 from sepico_pl.limits import check_limits
@@ -33,11 +34,16 @@ def check_file_config(config: object, what: str) -> Config:
     return config
 
 
-def check_recorded_targets(config: Config, what: str) -> None:
-    """Check that trainer and loggers of a run to resume are those that a file may name.
+def check_recorded_targets(config: Config, trainer_keys: Collection[str], what: str) -> None:
+    """Check that trainer and loggers of a run to resume are what a file may choose.
+
+    Args:
+        config: the configuration, without what is typed.
+        trainer_keys: that a file may set.
+        what: the file, for messages.
 
     Raises:
-        InputError: naming the first that is not.
+        InputError: naming the first thing that is not.
     """
     loggers = config.get("logger")
     named = [("trainer", config.get("trainer"))]
@@ -51,6 +57,25 @@ def check_recorded_targets(config: Config, what: str) -> None:
                 f"give it on the command line ({key}=<name>)"
             )
             raise InputError(message)
+    _check_trainer(config["trainer"], trainer_keys, what)
+
+
+def _check_trainer(trainer: Config, keys: Collection[str], what: str) -> None:
+    strange = sorted(str(key) for key in trainer if key not in keys)
+    if strange:
+        message = f"{what}: it sets trainer.{strange[0]}, which counts only where it is typed again"
+        raise InputError(message)
+    devices = trainer.get("devices")
+    number = len(devices) if isinstance(devices, list) else devices
+    cores = os.cpu_count() or 1
+    if isinstance(number, str) and number.isdecimal():
+        number = int(number)
+    if isinstance(number, int) and number > cores:
+        message = (
+            f"{what}: it asks for {number} processes and there are {cores} cores; "
+            "type trainer.devices=<number>"
+        )
+        raise InputError(message)
 
 
 class _Walk:

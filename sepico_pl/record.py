@@ -3,7 +3,7 @@
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -41,6 +41,7 @@ def write_record(
     overrides: Sequence[str],
     options: Sequence[str],
     choices: Mapping[str, Any],
+    typed: Collection[str],
     config: Mapping[str, Any],
     images: str,
     resumed: Path | None,
@@ -55,6 +56,7 @@ def write_record(
         overrides: of the configuration, as typed.
         options: of Hydra and of the command line, as typed (`hydra.x=y`, `--config-dir <folder>`).
         choices: the option chosen of each group of conf/.
+        typed: the groups among them that are typed now; a resumed run keeps the others' options.
         config: the resolved configuration, plain types.
         images: fingerprint of the training images.
         resumed: the checkpoint that is resumed; None for a new run.
@@ -80,7 +82,11 @@ def write_record(
     before = _earlier(path)
     if resumed is not None and before is not None:
         session = {"checkpoint": str(resumed), **now}
-        record = {**before, "choices": dict(choices), "resumed": [*before["resumed"], session]}
+        anew = {group: option for group, option in choices.items() if group in typed}
+        earlier = before.get("choices")
+        kept = earlier if isinstance(earlier, dict) else dict(choices)
+        resumed_sessions = [*before["resumed"], session]
+        record = {**before, "choices": {**kept, **anew}, "resumed": resumed_sessions}
         record.setdefault("config", dict(config))  # earlier versions kept none
     else:
         typed = [word for word in overrides if not word.startswith("resume=")]

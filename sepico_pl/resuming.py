@@ -19,6 +19,8 @@ RECORD = "run.json"
 FIRST_RANK = "SEPICO_FIRST_RANK"
 SHOWING = {"--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--version"}
 """Words that show something and begin no run."""
+INTERPOLATION = "${"
+LARGEST_RECORD = 16 * 2**20
 NO_FILE = "there is no such file; choose last, auto or a file"
 TRACES = (RECORD, "metrics.csv", "last.ckpt", "checkpoints")
 # What a resumed run may have otherwise: it does not shape its weights.
@@ -74,7 +76,7 @@ def whole_command(words: Sequence[str]) -> list[str]:
     if {"-m", "--multirun"} & set(words) or FIRST_RANK in os.environ:
         return list(words)
     rank, ranks = launched_as(os.environ)
-    is_owner = rank == 0 and not SHOWING & set(words)
+    is_owner = rank == 0 and not SHOWING & {word.partition("=")[0] for word in words}
     if wanted is None:
         if ranks > 1 and folder is None:
             message = (
@@ -82,13 +84,16 @@ def whole_command(words: Sequence[str]) -> list[str]:
                 "name one for all: hydra.run.dir=<folder>"
             )
             raise SystemExit(message)
-        if is_owner and folder is not None:
+        if is_owner and folder is not None and INTERPOLATION not in folder:
             lock_folder(Path(folder))
             refuse_taken(folder)
         return list(words)
     found = find(wanted, folder)
     if found is None:
         return list(words)
+    if INTERPOLATION in f"{found.folder}{found.checkpoint}":
+        message = f"error: {found.folder}: a name with {INTERPOLATION} in it; rename it"
+        raise SystemExit(message)
     if is_owner:
         lock_folder(found.folder)
     return continued(words, found)
@@ -197,8 +202,11 @@ def newest_run(outputs: Path) -> Found | None:
 
 def read_record(folder: Path) -> dict[str, Any]:
     """Return what `run.json` of a run folder holds; nothing where it is absent or damaged."""
+    path = folder / RECORD
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        if not path.is_file() or path.stat().st_size > LARGEST_RECORD:
+            return {}
+        record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) else {}
@@ -225,31 +233,30 @@ def continued(words: Sequence[str], run: Found) -> list[str]:
 def choices(record: Mapping[str, Any]) -> list[str]:
     """Return the options of a recorded run that conf/ has, as `group=option`.
 
+    What becomes a word is the name of a folder of conf/ and of files in it, never a recorded text.
     Records of earlier versions name them among the words that were typed.
     """
     recorded = record.get("choices")
     if not isinstance(recorded, dict):
         overrides = record.get("overrides")
-        words = (
-            [word for word in overrides if isinstance(word, str)]
-            if isinstance(overrides, list)
-            else []
-        )
-        recorded = {key_of(word): word.partition("=")[2] for word in words}
+        words = overrides if isinstance(overrides, list) else []
+        recorded = {key_of(word): option_of(word) for word in words if isinstance(word, str)}
     found = []
-    for group, option in recorded.items():
-        names = option if isinstance(option, list) else [option]
-        if all(_is_option(group, name) for name in names):
-            found.append(
-                f"{group}={option}" if isinstance(option, str) else f"{group}=[{','.join(names)}]"
-            )
+    for group in sorted(path for path in Path(find_conf()).iterdir() if path.is_dir()):
+        wanted = recorded.get(group.name)
+        options = {path.stem for path in group.glob("*.yaml")}
+        names = wanted if isinstance(wanted, list) else [wanted]
+        chosen = [name for name in names if isinstance(name, str) and name in options]
+        if chosen and len(chosen) == len(names) and group.name != "hydra":
+            one = isinstance(wanted, str)
+            found.append(f"{group.name}={chosen[0] if one else '[' + ','.join(chosen) + ']'}")
     return found
 
 
-def _is_option(group: object, name: object) -> bool:
-    words = isinstance(group, str) and isinstance(name, str)
-    plain = words and re.fullmatch(r"[a-z_0-9]+", f"{group}{name}") is not None
-    return plain and (Path(find_conf()) / str(group) / f"{name}.yaml").is_file()
+def option_of(word: str) -> str | list[str]:
+    """Return the option that a word gives a group, or the options of `group=[one,other]`."""
+    value = word.partition("=")[2].strip("'\"")
+    return value[1:-1].split(",") if value.startswith("[") else value
 
 
 def key_of(word: str) -> str:

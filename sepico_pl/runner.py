@@ -1,6 +1,7 @@
 """What the commands do that make a checkpoint."""
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import cast
 
@@ -24,7 +25,7 @@ from sepico_pl.checkpoints import check_resumable, refuse_to_overwrite, save, st
 from sepico_pl.cli import environment
 from sepico_pl.compiling import compile_networks
 from sepico_pl.data.datamodule import AdaptationData
-from sepico_pl.folder_lock import lock_folder
+from sepico_pl.folder_lock import locked_folder
 from sepico_pl.judging import batch_norm_name, be_quiet, judge
 from sepico_pl.keeping import count_from, set_aside
 from sepico_pl.loggers import ended, forget_after
@@ -38,8 +39,8 @@ from sepico_pl.processes import (
 )
 from sepico_pl.record import Record, write_record
 from sepico_pl.reporting.page import write_report
-from sepico_pl.resumed_config import configuration
-from sepico_pl.resuming import FIRST_RANK, newest_checkpoint, traces
+from sepico_pl.resumed_config import configuration, recorded_and_typed
+from sepico_pl.resuming import FIRST_RANK, key_of, newest_checkpoint, traces
 from sepico_pl.stopping import Interrupted
 from sepico_pl.tables import print_scores, remove_leftovers, write_json
 from sepico_pl.task import SegmentationTask
@@ -59,8 +60,13 @@ def train(config: DictConfig) -> dict[str, float]:
     """
     follow_first_rank()
     folder = Path(HydraConfig.get().runtime.output_dir)
-    if is_first_rank():
-        lock_folder(folder)
+    with locked_folder(folder) if is_first_rank() else nullcontext():
+        return train_in(folder, config)
+
+
+def train_in(folder: Path, config: DictConfig) -> dict[str, float]:
+    """Train in a run folder that is this process's own; see `train`."""
+    refuse_links(folder)
     resumed = chosen_checkpoint(config.resume, folder)
     plain = configuration(config, resumed, folder)
     check_config(plain)
@@ -152,6 +158,18 @@ def say_whether_it_contrasts(plain: Config) -> None:
         )
 
 
+def refuse_links(folder: Path) -> None:
+    """Refuse a run folder whose folders lie elsewhere: what is written and removed stays in it.
+
+    Raises:
+        InputError: naming the first.
+    """
+    for path in folder.glob("*"):
+        if path.is_symlink() and path.is_dir():
+            message = f"{path} is a link to another folder; put that folder itself there"
+            raise InputError(message)
+
+
 def refuse_shared_folder(resume: str | None, folder: Path) -> None:
     """Refuse to begin a run where another job of a multirun has written.
 
@@ -220,6 +238,7 @@ def begin_record(
             *(word for path in folders for word in ("--config-dir", path)),
         ],
         choices=chosen_options(),
+        typed=typed_groups(plain["resume"]),
         config=plain,
         images=data.fingerprint,
         resumed=resumed,
@@ -230,6 +249,14 @@ def chosen_options() -> dict[str, object]:
     """Return the option, or the list of options, that each group of conf/ has in this run."""
     choices = cast(Config, OmegaConf.to_container(HydraConfig.get().runtime.choices))
     return {group: option for group, option in choices.items() if "/" not in group}
+
+
+def typed_groups(resume: str | None) -> set[str]:
+    """Return the groups whose options are typed now, of a run that is resumed."""
+    words = list(HydraConfig.get().overrides.task)
+    if resume is None or not any(key_of(word) == "resume" for word in words):
+        return set()
+    return {key_of(word) for word in recorded_and_typed(words)[1]}
 
 
 def build_student_task(plain: Config, data: AdaptationData) -> SegmentationTask:

@@ -110,7 +110,7 @@ def test_a_hostile_config_json_is_one_line(trained: dict, config: str, tmp_path:
 def test_an_honest_configuration_passes(trained: dict) -> None:
     config = trained["config"]
     assert check_file_config(config, "x") is config
-    check_recorded_targets(config, "x")
+    check_recorded_targets(config, config["trainer"].keys(), "x")
     check_file_config({"dataset": {"ids": {0: "road", 255: "sky"}, "x": (1, 2.5, None, True)}}, "x")
 
 
@@ -128,4 +128,4 @@ def test_a_record_may_choose_our_own_loggers_alone(trained: dict, change: Change
     config = copy.deepcopy(trained["config"])
     change(config)
     with pytest.raises(InputError, match="which a file may not choose"):
-        check_recorded_targets(config, "run.json")
+        check_recorded_targets(config, {"_target_"}, "run.json")

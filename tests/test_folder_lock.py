@@ -1,5 +1,7 @@
 """A run folder belongs to one process at a time."""
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -11,7 +13,7 @@ import pytest
 from command_line import TINY
 
 from sepico_pl import folder_lock
-from sepico_pl.folder_lock import lock_folder
+from sepico_pl.folder_lock import lock_folder, locked_folder
 
 HOLD = """
 import sys, time
@@ -45,6 +47,35 @@ def test_a_second_process_is_refused_until_the_first_is_gone(
     lock_folder(tmp_path / "run")
     lock_folder(tmp_path / "run")  # this process's own already
     assert f"process {os.getpid()} " in (tmp_path / "run/run.lock").read_text()
+
+
+def test_a_folder_can_be_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder_lock, "SECONDS", 5.0)
+    with locked_folder(tmp_path / "run"):
+        pass
+    first = holder(tmp_path / "run")
+    first.kill()
+    first.wait()
+
+
+def test_a_link_is_not_written_through(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("x")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/run.lock").symlink_to(tmp_path / "precious")
+    with pytest.raises(OSError, match="symbolic links"):
+        lock_folder(tmp_path / "run")
+    assert (tmp_path / "precious").read_text() == "x"
+
+
+def test_a_disk_without_locks_does_not_keep_from_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def without_locks(*_: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", without_locks)
+    lock_folder(tmp_path / "run")
+    assert "knows no locks" in capsys.readouterr().out
 
 
 def start(folder: Path, *words: str) -> subprocess.Popen:

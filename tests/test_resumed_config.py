@@ -1,52 +1,89 @@
 """The configuration of a resumed run: what was recorded, and what is typed now."""
 
 import json
+import os
+import platform
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from command_line import TINY, call
+from hydra.core.hydra_config import HydraConfig
 
-from sepico_pl.resumed_config import recorded_and_typed, untyped, with_typed
+from sepico_pl.plain_data import check_recorded_targets
+from sepico_pl.resumed_config import (
+    leaves,
+    merged,
+    recorded_and_typed,
+    refuse_requests,
+    resolved,
+    touched_by,
+)
+from sepico_pl.types import InputError
 
-CSV, WANDB = {"csv": {"_target_": "c"}}, {"wandb": {"_target_": "w", "tags": ["a"]}}
-RECORDED = {"a": {"x": 1, "y": 2}, "data": {"workers": 4}, "logger": WANDB, "checked": "/evil"}
+CSV, WANDB = {"csv": {"_target_": "c"}}, {"wandb": {"_target_": "w", "name": "${name}_${seed}"}}
+RECORDED = {
+    "name": "mine",
+    "seed": 5,
+    "data_root": "/m1",
+    "paths": {"gta": "/m1/gta", "other": "/own"},
+    "dataset": {"root": "/m1/gta"},
+    "data": {"workers": 4},
+    "logger": {"csv": {"_target_": "c"}},
+    "checked": "/evil",
+    "resume": None,
+}
+CONF = {
+    "name": "${seed}_default",
+    "seed": 1,
+    "data_root": "/elsewhere",
+    "paths": {"gta": "${data_root}/gta", "other": "${data_root}/other"},
+    "dataset": {"root": "${paths.gta}"},
+    "data": {"workers": 0},
+    "logger": CSV,
+    "checked": "/mine",
+    "resume": "x",
+}
 
 
-def composed(**keys: object) -> dict:
-    base = {"a": {"x": 1, "y": 0}, "data": {"workers": 0}, "logger": WANDB}
-    return {**base, "checked": "mine", "resume": None, **keys}
+def going_on(typed: list[str], now: dict | None = None) -> dict:
+    """Merge RECORDED with words, where conf/ is CONF, and with them `now`."""
+    now = CONF | (now or {})
+    with pytest.MonkeyPatch.context() as patch:
+        choices = SimpleNamespace(
+            runtime=SimpleNamespace(choices={"logger": "csv", "trainer": "x"})
+        )
+        patch.setattr(HydraConfig, "get", lambda: choices)
+        touched = touched_by(typed, CONF, now)
+    return resolved(merged(leaves(RECORDED), CONF, now, touched))
 
 
 def test_what_is_not_typed_stays_as_recorded() -> None:
-    merged = with_typed(RECORDED, composed(), composed(resume="x"), [])
-    assert merged == {**RECORDED, "checked": "mine", "resume": "x"}
-    assert RECORDED["checked"] == "/evil"
+    assert going_on([]) == {**RECORDED, "checked": "/mine", "resume": "x"}
 
 
 def test_what_is_typed_counts_also_where_it_is_the_default() -> None:
-    merged = with_typed(RECORDED, composed(), composed(), ["data.workers=0"])
+    merged = going_on(["data.workers=0"])
     assert merged["data"] == {"workers": 0}
-    assert merged["a"] == {"x": 1, "y": 2}
+    assert merged["seed"] == 5
 
 
-def test_what_depends_on_what_is_typed_follows() -> None:
-    now = composed(root="/new", dataset={"root": "/new/gta"})
-    before = composed(root="data", dataset={"root": "data/gta"})
-    recorded = {**RECORDED, "root": "data", "dataset": {"root": "/old/data/gta"}}
-    merged = with_typed(recorded, before, now, ["root=/new"])
-    assert (merged["root"], merged["dataset"]) == ("/new", {"root": "/new/gta"})
+def test_what_follows_from_what_is_typed_follows() -> None:
+    merged = going_on(["data_root=/m2"], {"data_root": "/m2"})
+    assert merged["paths"] == {"gta": "/m2/gta", "other": "/own"}
+    assert merged["dataset"] == {"root": "/m2/gta"}
+    paths = CONF["paths"] | {"gta": "/new"}
+    merged = going_on(["paths.gta=/new"], {"paths": paths})
+    assert (merged["dataset"], merged["data_root"]) == ({"root": "/new"}, "/m1")
+    assert going_on(["seed=6"], {"seed": 6})["name"] == "mine"
 
 
-def test_another_option_takes_the_place_of_the_recorded_one() -> None:
-    merged = with_typed(RECORDED, composed(), composed(logger=CSV), [])
-    assert merged["logger"] == CSV
-    assert (
-        with_typed({**RECORDED, "logger": CSV}, composed(logger=CSV), composed(), [])["logger"]
-        == WANDB
-    )
-    assert with_typed(RECORDED, composed(), composed(logger={}), [])["logger"] == {}
-    assert with_typed(RECORDED, composed(), composed(a=None), ["a=null"])["a"] is None
+def test_a_typed_logger_takes_the_place_of_all_and_knows_the_recorded_name() -> None:
+    merged = going_on(["logger=wandb"], {"logger": WANDB})
+    assert merged["logger"] == {"wandb": {"_target_": "w", "name": "mine_5"}}
+    assert going_on(["logger=none"], {"logger": {}})["logger"] == {}
+    assert going_on(["logger=csv"])["logger"] == CSV
 
 
 def test_words_before_resume_were_recorded() -> None:
@@ -54,9 +91,37 @@ def test_words_before_resume_were_recorded() -> None:
     assert recorded_and_typed(words) == (["contrast=bank"], ["data.workers=2"])
 
 
-def test_what_was_typed_need_not_be_offered_to_a_file() -> None:
-    merged = {"trainer": {}, "logger": {**CSV, **WANDB}}
-    assert untyped(merged, {"logger": CSV})["logger"] == WANDB
+@pytest.mark.parametrize(
+    ("trainer", "said"),
+    [
+        ({"profiler": "simple"}, "sets trainer.profiler"),
+        ({"devices": 10**3}, "asks for 1000 processes"),
+        ({"devices": "1000"}, "asks for 1000 processes"),
+        ({"devices": list(range(10**3))}, "asks for 1000 processes"),
+    ],
+)
+def test_a_recorded_trainer_is_no_more_than_a_trainer(trainer: dict, said: str) -> None:
+    config = {"trainer": {"_target_": "pytorch_lightning.Trainer", **trainer}, "logger": {}}
+    with pytest.raises(InputError, match=said):
+        check_recorded_targets(config, {"_target_", "devices"}, "run.json")
+
+
+def test_a_run_of_another_machine_asks_the_network_for_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    weights = {"backbone": {"weights": "imagenet"}, "logger": {}}
+    wandb = {"logger": {"wandb": {"_target_": "sepico_pl.loggers.wandb_logger"}}}
+    (tmp_path / "run.json").write_text(json.dumps({"host": platform.node()}))
+    refuse_requests(weights | wandb, tmp_path)
+    assert "WANDB_MODE" not in os.environ
+    (tmp_path / "run.json").write_text(json.dumps({"host": "another"}))
+    with pytest.raises(InputError, match="type backbone.weights=imagenet again"):
+        refuse_requests(weights, tmp_path)
+    refuse_requests(wandb, tmp_path)
+    assert os.environ["WANDB_MODE"] == "offline"
+    assert "logger=wandb goes online" in capsys.readouterr().out
+    refuse_requests({}, tmp_path)
 
 
 @pytest.mark.slow

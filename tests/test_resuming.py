@@ -32,6 +32,11 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "hydra/launcher": "joblib",
             "hydra.callbacks.x._target_": "os",
             "elsewhere": "x",
+            "--experimental-rerun=x": [],
+            "dataset": [],
+            "": "evaluate",
+            "head": ["light", "../evil"],
+            "hydra": "launcher",
         },
     }
     (folder / "run.json").write_text(json.dumps(record))
@@ -48,9 +53,11 @@ def test_of_a_record_only_the_options_that_conf_has_become_words(run: Path) -> N
 
 
 def test_a_record_of_an_earlier_version_names_its_options_among_its_words(run: Path) -> None:
-    record = {"overrides": ["contrast=bank", "+x=1", "dataset=gta", "adapt=mine", "hydra.mode=RUN"]}
+    record = {
+        "overrides": ["contrast=bank", "+x=1", "logger=[wandb,csv]", "adapt=mine", "hydra.mode=RUN"]
+    }
     (run / "run.json").write_text(json.dumps(record))
-    assert whole_command(["resume=last"])[:2] == ["contrast=bank", "dataset=gta"]
+    assert whole_command(["resume=last"])[:2] == ["contrast=bank", "logger=[wandb,csv]"]
     assert len(whole_command(["resume=last"])) == 4
 
 
@@ -114,6 +121,20 @@ def test_what_is_not_resumed_stays_as_typed(run: Path) -> None:
         assert whole_command(words) == words
     with pytest.raises(SystemExit, match="holds a run already"):
         whole_command([f"hydra.run.dir={run}"])
+
+
+def test_a_name_that_would_be_resolved_is_refused(run: Path) -> None:
+    odd = run.parent / "${oc.env:HOME}"
+    run.rename(odd)
+    with pytest.raises(SystemExit, match="rename it"):
+        whole_command(["resume=last"])
+
+
+def test_what_shows_something_takes_no_folder(run: Path) -> None:
+    for word in ("--cfg=job", "--help", "-c"):
+        whole_command([word, "hydra.run.dir=elsewhere"])
+    whole_command(["seed=1", "hydra.run.dir='outputs/x_${seed}'"])
+    assert not list(run.parents[2].rglob("run.lock"))
 
 
 def test_each_of_several_processes_needs_the_same_folder(

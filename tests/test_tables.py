@@ -134,6 +134,7 @@ def test_a_damaged_record_is_set_beside(
         overrides=["a=1"],
         options=[],
         choices={},
+        typed=(),
         config={"seed": 1},
         images="x",
         resumed=Path("last.ckpt"),
