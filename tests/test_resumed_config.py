@@ -116,7 +116,7 @@ def test_a_run_of_another_machine_asks_the_network_for_nothing(
     refuse_requests(weights | wandb, tmp_path)
     assert "WANDB_MODE" not in os.environ
     (tmp_path / "run.json").write_text(json.dumps({"host": "another"}))
-    with pytest.raises(InputError, match="type backbone.weights=imagenet again"):
+    with pytest.raises(InputError, match=r"type backbone\.weights=imagenet again"):
         refuse_requests(weights, tmp_path)
     refuse_requests(wandb, tmp_path)
     assert os.environ["WANDB_MODE"] == "offline"
@@ -138,7 +138,7 @@ def test_a_run_folder_of_a_stranger_runs_nothing(
     evil = "+hydra.callbacks.x={_target_:os.system,command:'touch pwned'}"
     record["overrides"] += [evil, "checked=stolen.jsonl"]
     record["options"] += [evil, "--config-dir", "/evil"]
-    record["choices"] |= {"contrast": "../../evil", "hydra.callbacks": "x"}
+    record["choices"] |= {"contrast": "../../evil", "--experimental-rerun=x": [], "hydra": "x"}
     record["config"] |= {
         "checked": str(tmp_path / "stolen.jsonl"),
         "optim": {"_target_": "os.system"},

@@ -31,7 +31,8 @@ MAY_IMPORT = {
     "cli": FOUNDATION | {"multirun"},
     "resuming": {"cli", "folder_lock"},
     "plain_data": FOUNDATION | {"constructors", "limits"},
-    "resumed_config": FOUNDATION | {"assembly", "checkpoints", "plain_data", "resuming"},
+    "resumed_config": FOUNDATION
+    | {"assembly", "checkpoints", "constructors", "plain_data", "resuming"},
     "record": {"reading", "resuming", "tables", "types"},
     "stopping": FOUNDATION | {"data", "resuming"},
     "processes": FOUNDATION | {"resuming", "stopping"},
