@@ -82,6 +82,9 @@ def written_whole(path: Path) -> Iterator[Path]:
     """Give a name beside `path` to write to; it becomes `path` when all is on the disk.
 
     The name is this process's own: of two that write the same file, one wins whole.
+
+    Raises:
+        OSError: naming `path`, if it cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial(path)
@@ -91,6 +94,10 @@ def written_whole(path: Path) -> Iterator[Path]:
         partial.replace(path)
         with suppress(OSError):  # some file systems cannot flush a folder
             _flush(path.parent, os.O_RDONLY)
+    except OSError as error:
+        if error.filename == str(partial):
+            error.filename = str(path)
+        raise
     finally:
         partial.unlink(missing_ok=True)
 

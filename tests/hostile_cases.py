@@ -430,7 +430,7 @@ CHECKPOINTS = [
     Case("checkpoint without a part of its config", EVALUATE, ["bad.ckpt", "dataset"], changed(lambda c: c["config"].pop("dataset")), "evaluate"),
     Case("resume from a payload", [*STREETS, "resume=bad.ckpt"], ["bad.ckpt", "not opened"], lambda f: torch.save({"config": Payload(), "state_dict": {}}, f / "bad.ckpt")),
     Case("resume from a truncated file", [*STREETS, "resume=bad.ckpt"], ["bad.ckpt", "whole"], cut_checkpoint),
-    Case("start from another shape", [*STREETS, "start=bad.ckpt"], ["start=bad.ckpt", "of another shape"], changed(reshape)),
+    Case("start from another shape", [*STREETS, "start=bad.ckpt"], ["start=", "bad.ckpt", "of another shape"], changed(reshape)),
     Case("evaluate a number", ["checkpoint=2024"], ["checkpoint=2024", "no such file"], module="evaluate"),
     Case("predict from no folder", ["checkpoint=good.ckpt", "images=gone", "output=out"], ["gone"], checkpoint, "predict"),
     Case("predict onto a file", ["checkpoint=good.ckpt", "images=night", "output=good.ckpt"], ["good.ckpt"], checkpoint, "predict"),

@@ -26,6 +26,13 @@ from sepico_pl.types import InputError
 ROWS = {str(step): {"train/source": f"{step}.5", "val/target/mIoU": "50.25"} for step in range(4)}
 
 
+def test_a_file_that_cannot_be_written_is_named_and_not_its_partial(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 250)  # the name beside it is longer than names can be
+    with pytest.raises(OSError, match="too long") as caught:
+        write_json(path, {})
+    assert caught.value.filename == str(path)
+
+
 def test_a_file_is_on_the_disk_before_it_has_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
