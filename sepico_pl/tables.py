@@ -95,7 +95,7 @@ def written_whole(path: Path) -> Iterator[Path]:
         with suppress(OSError):  # some file systems cannot flush a folder
             _flush(path.parent, os.O_RDONLY)
     except OSError as error:
-        if error.filename == str(partial):
+        if str(error.filename) == str(partial):
             error.filename = str(path)
         raise
     finally:
