@@ -6,6 +6,7 @@ built, before the tensor that is one too many is allocated.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
@@ -15,8 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from sepico_pl.types import InputError
 
-FACTOR = 2
-"""Weights may be stored in half precision, and are built in float32."""
+FACTOR = 3
+"""Weights may be stored in half precision, and ResNets build layers that they then replace."""
 SPARE = 64 << 20
 """Bytes for what is built and not stored: a classifier that timm drops, confusion matrices."""
 
@@ -84,8 +85,13 @@ def _allocated(func: OpOverload[..., Any], args: tuple[Any, ...], keywords: dict
     """Return the bytes of what an operator makes, if it is one that copies or chooses a device."""
     if func is torch.ops.aten.clone.default:
         return int(args[0].nbytes)
-    if all(argument.name != "device" for argument in func._schema.arguments):
+    if not _chooses_device(func):
         return 0
     if torch.device(keywords.get("device") or "cpu").type == "meta":
         return 0
     return int(func(*args, **{**keywords, "device": "meta"}).nbytes)
+
+
+@cache
+def _chooses_device(func: OpOverload[..., Any]) -> bool:
+    return any(argument.name == "device" for argument in func._schema.arguments)

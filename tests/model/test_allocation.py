@@ -37,7 +37,7 @@ def test_many_small_ones_add_up_and_so_do_copies() -> None:
     def layers(number: int) -> nn.Module:
         return nn.ModuleList(nn.Linear(1024, 1024) for _ in range(number))
 
-    some = SPARE // 4 // 1024**2 // 2
+    some = SPARE // 4 // 1024**2 // 2  # with their copies a little more than the spare bytes
     held = {"x": torch.ones(SPARE // 4 // FACTOR)}  # allows twice the spare bytes
     with bounded_by(held, "good"):
         copied = copy.deepcopy(layers(some))
