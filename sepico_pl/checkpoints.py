@@ -15,6 +15,7 @@ from sepico_pl.assembly import (
 )
 from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.keeping import write_tensors
+from sepico_pl.model.allocation import bounded_by
 from sepico_pl.model.segmentor import Segmentor
 from sepico_pl.model.weights import list_keys, read_file, take_over
 from sepico_pl.plain_data import check_file_config
@@ -98,9 +99,18 @@ def load(path: Path, dataset_root: str | None = None) -> tuple[AdaptationData, S
         if dataset_root is not None:
             _move_dataset(plain, dataset_root)
         data = build_data(plain)
-        task = build_task(without_downloads(plain), data.pair)
-        take_over(task, checkpoint["state_dict"], f"checkpoint={path}")
+        task = _task_of(checkpoint, plain, data, f"checkpoint={path}")
     return data, task
+
+
+def _task_of(
+    checkpoint: Config, plain: Config, data: AdaptationData, what: str
+) -> SegmentationTask:
+    """Build a task, no larger than the checkpoint's weights explain, and give it those."""
+    with bounded_by(checkpoint["state_dict"], what):
+        task = build_task(without_downloads(plain), data.pair)
+    take_over(task, checkpoint["state_dict"], what)
+    return task
 
 
 def _move_dataset(plain: Config, root: str) -> None:
@@ -118,26 +128,28 @@ def _move_dataset(plain: Config, root: str) -> None:
     plain["dataset"]["root"] = root
 
 
-def check_resumable(path: Path, plain: Config, task: SegmentationTask) -> int:
-    """Check that a checkpoint is of the run that is configured, and whole.
+def resumed_task(path: Path, plain: Config, data: AdaptationData) -> tuple[SegmentationTask, int]:
+    """Build the task of a run that goes on, once its checkpoint is known to be of that run.
 
     Args:
         path: the checkpoint.
         plain: the configuration.
-        task: built from it.
+        data: built from it.
 
     Returns:
-        The steps it has made.
+        The task with the checkpoint's weights, and the steps it has made.
 
     Raises:
         InputError: if the file cannot be used, or is of another run.
     """
     content = read_checkpoint(path, key="resume")
     with built_from_file(f"resume={path}"):
-        return _check_resumable(content, path, plain, task)
+        _check_resumable(content, path, plain)
+        task = _task_of(content, plain, data, f"resume={path}")
+        return task, int(content["global_step"])
 
 
-def _check_resumable(content: Config, path: Path, plain: Config, task: SegmentationTask) -> int:
+def _check_resumable(content: Config, path: Path, plain: Config) -> None:
     if not {"optimizer_states", "lr_schedulers", "loops", "global_step"} <= content.keys():
         message = (
             f"resume={path}: holds weights alone, not the state of a run; "
@@ -159,8 +171,6 @@ def _check_resumable(content: Config, path: Path, plain: Config, task: Segmentat
             f"leave these as they were, or begin a run with start={path}"
         )
         raise InputError(message)
-    take_over(task, content["state_dict"], f"resume={path}")
-    return int(content["global_step"])
 
 
 def _refuse_unfused(content: Mapping[str, Any], path: Path, precision: str) -> None:

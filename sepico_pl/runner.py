@@ -21,7 +21,7 @@ from sepico_pl.assembly import (
     without_downloads,
 )
 from sepico_pl.boards import describe_run
-from sepico_pl.checkpoints import check_resumable, refuse_to_overwrite, save, start_from
+from sepico_pl.checkpoints import refuse_to_overwrite, resumed_task, save, start_from
 from sepico_pl.cli import environment
 from sepico_pl.compiling import compile_networks
 from sepico_pl.data.datamodule import AdaptationData
@@ -207,8 +207,7 @@ def prepared_task(
     """Build the task, and return it with the steps it has made."""
     if resumed is None:
         return build_student_task(plain, data), 0
-    task = build_task(without_downloads(plain), data.pair)
-    step = check_resumable(resumed, plain, task)
+    task, step = resumed_task(resumed, plain, data)
     print(f"resume={resumed}: goes on after step {step}")
     return task, step
 

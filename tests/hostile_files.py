@@ -1,11 +1,13 @@
 """Hostile cases: files, sizes and damage; see hostile_cases.py."""
 
+import json
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import torch
 from hostile_cases import EVALUATE, FILES, STREETS, Case, Prepare, changed, checkpoint
+from hostile_configs import put
 from hostile_images import BOMBS as IMAGE_BOMBS
 from hostile_images import pixels, png
 from hostile_weights import BOMBS, unusual
@@ -14,6 +16,8 @@ from PIL import Image
 PREDICT = ["checkpoint=exported", "images=night", "output=out"]
 IMPORT = ["checkpoint=bad.ckpt", "output=new.ckpt"]
 BACKBONE = [*STREETS, "backbone.weights=bad.ckpt"]
+GIANT = {"_target_": "sepico_pl.model.vit.PlainViT", "name": "vit_7b_patch16_dinov3", "drop_path": 0.0, "weights": None}  # fmt: skip
+ASKS = "its configuration asks for a network of more than"
 
 
 def bomb(name: str) -> Prepare:
@@ -54,7 +58,7 @@ def name_of_two_lines(content: dict) -> None:
 
 
 def exported(change: str) -> Prepare:
-    """Write a folder of an export, and damage its weights."""
+    """Write a folder of an export, and damage its weights, or let it name a giant."""
 
     def prepare(folder: Path) -> None:
         from sepico_pl.serving.loading import load
@@ -73,6 +77,9 @@ def exported(change: str) -> Prepare:
         file.write_bytes(content)
         if change == "absent":
             file.unlink()
+        elif change == "giant":
+            config = json.loads((folder / "exported/config.json").read_text())
+            (folder / "exported/config.json").write_text(json.dumps({**config, "backbone": GIANT}))
 
     return prepare
 
@@ -123,6 +130,11 @@ WEIGHTS = [
     Case("export with a flipped bit", PREDICT, ["model.safetensors", "not those that were written"], exported("flip"), "predict"),
     Case("export cut short", PREDICT, ["model.safetensors", "whole"], exported("cut"), "predict"),
     Case("export with a header of a terabyte", PREDICT, ["model.safetensors", "header"], exported("header"), "predict"),
+    *(
+        Case(f"checkpoint of a network of 25 GiB ({program})", words, ["bad.ckpt", ASKS], changed(lambda c: put("backbone", GIANT)(c["config"])), program)
+        for program, words in (("evaluate", EVALUATE), ("predict", ["checkpoint=bad.ckpt", "images=night", "output=out"]), ("train", [*STREETS, "resume=bad.ckpt"]))
+    ),
+    Case("export of a network of 25 GiB", PREDICT, ["exported", "config.json", ASKS], exported("giant"), "predict"),
     Case("export without weights", PREDICT, ["exported", "no such"], exported("absent"), "predict"),
 ]  # fmt: skip
 

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -14,6 +16,7 @@ from sepico_pl.checkpoints import built_from_file, read_checkpoint
 from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.data.datasets import ImageFolder
 from sepico_pl.data.listing import images_by_stem
+from sepico_pl.model.allocation import bounded_by
 from sepico_pl.model.weights import Tensors, read_file, take_over
 from sepico_pl.serving.model import SegmentationModel
 from sepico_pl.task import BatchNormPolicy, batch_norm_policy
@@ -71,22 +74,35 @@ def load(
 
 def _of_folder(folder: Path, network: str) -> SegmentationModel:
     """Load what `save_pretrained` wrote, tensors and plain types only."""
+    with _built_from_folder(folder):
+        parts = json.loads(_text_of(folder / CONFIG))
+    weights = read_file(folder / WEIGHTS, "checkpoint")
+    with _built_from_folder(folder), bounded_by(weights, CONFIG):
+        model = SegmentationModel(**parts)
+    if network == "teacher" and model.provenance.get("network") != network:
+        message = f"network={network}: {folder} holds the student; load the checkpoint for it"
+        raise InputError(message)
+    take_over(model, weights, f"checkpoint={folder / WEIGHTS}")
+    return model
+
+
+@contextmanager
+def _built_from_folder(folder: Path) -> Iterator[None]:
+    """Explain what cannot be built of a folder's configuration.
+
+    Raises:
+        InputError: naming the folder.
+    """
     try:
-        model = SegmentationModel(**json.loads(_text_of(folder / CONFIG)))
+        yield
+    except InputError as error:
+        raise InputError(f"checkpoint={folder}: {error}") from error
     except (OSError, RecursionError, *REFUSALS) as error:
-        if isinstance(error, InputError):
-            raise InputError(f"checkpoint={folder}: {error}") from error
         message = (
             f"checkpoint={folder}: no folder of save_pretrained's ({CONFIG}: {error}); "
             "give a checkpoint of sepico_pl, or a folder that export wrote"
         )
         raise InputError(message) from error
-    if network == "teacher" and model.provenance.get("network") != network:
-        message = f"network={network}: {folder} holds the student; load the checkpoint for it"
-        raise InputError(message)
-    weights = read_file(folder / WEIGHTS, "checkpoint")
-    take_over(model, weights, f"checkpoint={folder / WEIGHTS}")
-    return model
 
 
 def _text_of(path: Path) -> str:
@@ -122,7 +138,8 @@ def _of_checkpoint(
         "sepico_pl": __version__,
     }
     with built_from_file(f"checkpoint={path}"):
-        model = _built(checkpoint["config"], data, provenance)
+        with bounded_by(checkpoint["state_dict"], f"checkpoint={path}"):
+            model = _built(checkpoint["config"], data, provenance)
         tensors = tensors_of(checkpoint["state_dict"], network)
         take_over(model.network, tensors, f"checkpoint={path}")
     model.to(device)

@@ -10,11 +10,12 @@ from typing import Any, Self
 import numpy as np
 import torch
 from huggingface_hub import ModelCard, PyTorchModelHubMixin, hf_hub_download
-from huggingface_hub.constants import SAFETENSORS_SINGLE_FILE
+from huggingface_hub.constants import CONFIG_NAME, SAFETENSORS_SINGLE_FILE
 from torch import Tensor, nn
 
 from sepico_pl.assembly import REFUSALS, Config, build
 from sepico_pl.data.geometry import fitted_size, resize_image
+from sepico_pl.model.allocation import bounded_by
 from sepico_pl.model.encoder import Encoder
 from sepico_pl.model.inference import Inference
 from sepico_pl.model.segmentor import Segmentor
@@ -141,10 +142,11 @@ class SegmentationModel(
     ) -> Self:
         """Take whole weights only: the mixin's own default leaves what is missing random.
 
+        They come first, as they bound what is built.
+
         Raises:
             InputError: for weights that are damaged, or not those of the configuration.
         """
-        model = cls(**parts)
         file = Path(model_id) / SAFETENSORS_SINGLE_FILE
         if not Path(model_id).is_dir():
             fetched = hf_hub_download(
@@ -157,7 +159,10 @@ class SegmentationModel(
                 token=token,
             )
             file = Path(fetched)
-        take_over(model, read_file(file, "weights"), f"weights={file}")
+        weights = read_file(file, "weights")
+        with bounded_by(weights, CONFIG_NAME):
+            model = cls(**parts)
+        take_over(model, weights, f"weights={file}")
         return model.to(map_location)
 
     def forward(self, image: Tensor) -> Tensor:
