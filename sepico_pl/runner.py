@@ -26,21 +26,20 @@ from sepico_pl.compiling import compile_networks
 from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.folder_lock import lock_folder
 from sepico_pl.judging import batch_norm_name, be_quiet, judge
-from sepico_pl.keeping import count_from, set_aside
+from sepico_pl.keeping import count_from, ended_by_signals, heed_signals, set_aside, signals_of
 from sepico_pl.loggers import ended, forget_after
 from sepico_pl.model.recompute import recompute_blocks
+from sepico_pl.multirun import end_after_signal
 from sepico_pl.official import OfficialCheckpoint, account, read_official
 from sepico_pl.processes import (
     follow_first_rank,
     is_first_rank,
-    leave,
     refuse_spawning_multirun,
 )
 from sepico_pl.record import Record, write_record
 from sepico_pl.reporting.page import write_report
 from sepico_pl.resumed_config import configuration
 from sepico_pl.resuming import FIRST_RANK, newest_checkpoint, traces
-from sepico_pl.stopping import Interrupted
 from sepico_pl.tables import print_scores, remove_leftovers, write_json
 from sepico_pl.task import SegmentationTask
 from sepico_pl.training import build_trainer
@@ -57,6 +56,7 @@ def train(config: DictConfig) -> dict[str, float]:
         InputError: for what cannot be used, before the first step.
         SystemExit: after a signal, once the state is saved.
     """
+    end_after_signal()
     follow_first_rank()
     folder = Path(HydraConfig.get().runtime.output_dir)
     if is_first_rank():
@@ -79,8 +79,9 @@ def train(config: DictConfig) -> dict[str, float]:
         refuse_spawning_multirun(trainer)
         describe_run(trainer.loggers, plain, record, ["mIoU", *data.pair.classes.subsets])
         prepare_networks(task, plain, trainer)
-        fit(trainer, task, data, resumed)
-        scores = final_scores(trainer, task, data, plain["name"], folder)
+        with ended_by_signals(trainer):
+            fit(trainer, task, data, resumed)
+            scores = final_scores(trainer, task, data, plain["name"], folder)
     if trainer.is_global_zero:
         report_on(folder)
     print(f"run folder: {folder}")
@@ -110,13 +111,11 @@ def fit(
     """Train, from a checkpoint on if there is one.
 
     Raises:
-        SystemExit: after a signal, once the state is saved.
+        Interrupted: after a signal, once the state is saved.
     """
-    try:
-        with environment(FIRST_RANK, os.environ.get(FIRST_RANK, str(os.getpid()))):
-            trainer.fit(task, datamodule=data, ckpt_path=resumed, weights_only=True)
-    except Interrupted as stop:
-        leave(stop)
+    with environment(FIRST_RANK, os.environ.get(FIRST_RANK, str(os.getpid()))):
+        trainer.fit(task, datamodule=data, ckpt_path=resumed, weights_only=True)
+    heed_signals(trainer)
 
 
 def final_scores(
@@ -126,12 +125,17 @@ def final_scores(
     name: str,
     folder: Path,
 ) -> dict[str, float]:
-    """Judge the student on the target; print the scores and write them."""
+    """Judge the student on the target; print the scores and write them.
+
+    Raises:
+        Interrupted: after a signal before the last image.
+    """
     if not data.domains:
         print("no labelled target images to judge on")
         return {}
     count_from(trainer, trainer.global_step - 1)  # the scores belong into the last step's row
     scores = judge(trainer, task, data)["target"]
+    signals_of(trainer).speak()
     if trainer.is_global_zero:
         write_json(folder / "scores.json", {"target": scores, "batch_norm": task.batch_norm})
         counts = task.confusion["target"].tolist()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from command_line import TINY, run
+from real_runs import start, wait_for, wait_until_alone
 
 pytestmark = pytest.mark.slow
 SHORT = [*TINY, "logger=none", "pictures=0", "hydra.sweep.dir=all"]
@@ -61,3 +62,54 @@ def test_a_signal_ends_all_jobs(tmp_path: Path) -> None:
     assert process.returncode == 128 + signal.SIGINT, said
     assert len(list(tmp_path.glob("all/*"))) == 2  # a run's folder and multirun.yaml
     assert "Traceback" not in said
+
+
+PARALLEL = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweep.subdir='${seed}'"]
+
+
+def started(folder: Path, *words: str) -> subprocess.Popen:
+    """Begin three endless jobs, two at once; return when both have saved a step."""
+    folder.mkdir(exist_ok=True)
+    words = (*SHORT, *PARALLEL, "seed=1,2,3", "trainer.max_steps=5000", "keep.every=2", *words)
+    process = start(folder, "-m", *words, is_job=False)
+    for seed in (1, 2):
+        wait_for(folder / f"all/{seed}/checkpoints/step_00000002.ckpt", process, folder)
+    return process
+
+
+def saved(folder: Path, seed: int) -> int:
+    """Return the newest step that a job has saved."""
+    names = (folder / f"all/{seed}/checkpoints").glob("step_*.ckpt")
+    return max(int(path.stem.removeprefix("step_")) for path in names)
+
+
+@pytest.mark.parametrize(
+    ("signum", "group"),
+    [(signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGUSR1, False)],
+)
+def test_parallel_jobs_save_before_the_command_ends(
+    tmp_path: Path, signum: int, group: bool
+) -> None:
+    process = started(tmp_path)
+    (os.killpg if group else os.kill)(process.pid, signum)
+    said = (tmp_path / "output.log").read_text
+    assert process.wait(30) == 128 + signum, said()
+    wait_until_alone(process.pid, 3)
+    assert "Traceback" not in said()
+    for seed in (1, 2):
+        path = tmp_path / f"all/{seed}/checkpoints/step_{saved(tmp_path, seed):08}.ckpt"
+        assert f"resume={path}\n" in said()  # the step under way, whatever keep.every
+    assert not list(tmp_path.glob("all/*/error.txt"))
+    assert not (tmp_path / "all/3/checkpoints").exists()
+    assert said().splitlines()[-1].endswith("resume=auto hydra.sweep.dir=all")
+
+
+def test_parallel_jobs_save_and_end_where_the_command_is_killed(tmp_path: Path) -> None:
+    process = started(tmp_path)
+    process.kill()
+    assert process.wait(10) == -signal.SIGKILL
+    wait_until_alone(process.pid, 20)
+    said = (tmp_path / "output.log").read_text()
+    for seed in (1, 2):
+        path = tmp_path / f"all/{seed}/checkpoints/step_{saved(tmp_path, seed):08}.ckpt"
+        assert f"resume={path}\n" in said
