@@ -67,10 +67,9 @@ def test_a_signal_ends_all_jobs(tmp_path: Path) -> None:
 PARALLEL = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweep.subdir='${seed}'"]
 
 
-def started(folder: Path, *words: str) -> subprocess.Popen:
+def started(folder: Path) -> subprocess.Popen:
     """Begin three endless jobs, two at once; return when both have saved a step."""
-    folder.mkdir(exist_ok=True)
-    words = (*SHORT, *PARALLEL, "seed=1,2,3", "trainer.max_steps=5000", "keep.every=2", *words)
+    words = (*SHORT, *PARALLEL, "seed=1,2,3", "trainer.max_steps=5000", "keep.every=2")
     process = start(folder, "-m", *words, is_job=False)
     for seed in (1, 2):
         wait_for(folder / f"all/{seed}/checkpoints/step_00000002.ckpt", process, folder)
@@ -83,22 +82,19 @@ def saved(folder: Path, seed: int) -> int:
     return max(int(path.stem.removeprefix("step_")) for path in names)
 
 
-@pytest.mark.parametrize(
-    ("signum", "group"),
-    [(signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGUSR1, False)],
-)
+@pytest.mark.parametrize(("signum", "group"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
 def test_parallel_jobs_save_before_the_command_ends(
     tmp_path: Path, signum: int, group: bool
 ) -> None:
     process = started(tmp_path)
     (os.killpg if group else os.kill)(process.pid, signum)
     said = (tmp_path / "output.log").read_text
-    assert process.wait(30) == 128 + signum, said()
+    assert process.wait(60) == 128 + signum, said()
     wait_until_alone(process.pid, 3)
     assert "Traceback" not in said()
     for seed in (1, 2):
         path = tmp_path / f"all/{seed}/checkpoints/step_{saved(tmp_path, seed):08}.ckpt"
-        assert f"resume={path}\n" in said()  # the step under way, whatever keep.every
+        assert f"resume={path}\n" in said()
     assert not list(tmp_path.glob("all/*/error.txt"))
     assert not (tmp_path / "all/3/checkpoints").exists()
     assert said().splitlines()[-1].endswith("resume=auto hydra.sweep.dir=all")
