@@ -5,11 +5,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from command_line import TINY, run
-from real_runs import start, wait_for, wait_until_alone
+from real_runs import processes_of, start, wait_until_alone
 
 pytestmark = pytest.mark.slow
 SHORT = [*TINY, "logger=none", "pictures=0", "hydra.sweep.dir=all"]
@@ -67,26 +68,32 @@ def test_a_signal_ends_all_jobs(tmp_path: Path) -> None:
 PARALLEL = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweep.subdir='${seed}'"]
 
 
-def started(folder: Path) -> subprocess.Popen:
-    """Begin three endless jobs, two at once; return when both have saved a step."""
-    words = (*SHORT, *PARALLEL, "seed=1,2,3", "trainer.max_steps=5000", "keep.every=2")
-    process = start(folder, "-m", *words, is_job=False)
-    for seed in (1, 2):
-        wait_for(folder / f"all/{seed}/checkpoints/step_00000002.ckpt", process, folder)
-    return process
+@pytest.fixture
+def process(tmp_path: Path) -> Iterator[subprocess.Popen]:
+    """Begin three endless jobs, two at once; both have saved a step."""
+    short = [word for word in SHORT if not word.startswith(("adapt.", "trainer.max_steps"))]
+    words = [*short, *PARALLEL, "adapt=none", "seed=1,2,3", "trainer.max_steps=5000"]
+    process = start(tmp_path, "-m", *words, "keep.every=2", is_job=False)
+    until = time.monotonic() + 240
+    while any(not saved(tmp_path, seed) for seed in (1, 2)):
+        assert time.monotonic() < until
+        assert process.poll() is None
+        time.sleep(0.05)
+    yield process
+    if processes_of(process.pid):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def saved(folder: Path, seed: int) -> int:
     """Return the newest step that a job has saved."""
     names = (folder / f"all/{seed}/checkpoints").glob("step_*.ckpt")
-    return max(int(path.stem.removeprefix("step_")) for path in names)
+    return max((int(path.stem.removeprefix("step_")) for path in names), default=0)
 
 
 @pytest.mark.parametrize(("signum", "group"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
 def test_parallel_jobs_save_before_the_command_ends(
-    tmp_path: Path, signum: int, group: bool
+    tmp_path: Path, process: subprocess.Popen, signum: int, group: bool
 ) -> None:
-    process = started(tmp_path)
     (os.killpg if group else os.kill)(process.pid, signum)
     said = (tmp_path / "output.log").read_text
     assert process.wait(60) == 128 + signum, said()
@@ -100,8 +107,9 @@ def test_parallel_jobs_save_before_the_command_ends(
     assert said().splitlines()[-1].endswith("resume=auto hydra.sweep.dir=all")
 
 
-def test_parallel_jobs_save_and_end_where_the_command_is_killed(tmp_path: Path) -> None:
-    process = started(tmp_path)
+def test_parallel_jobs_save_and_end_where_the_command_is_killed(
+    tmp_path: Path, process: subprocess.Popen
+) -> None:
     process.kill()
     assert process.wait(10) == -signal.SIGKILL
     wait_until_alone(process.pid, 20)
