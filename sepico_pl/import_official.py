@@ -8,7 +8,7 @@ from sepico_pl.cli import command, paths
 @command("import_official", paths("checkpoint", "output"))
 def main(config: DictConfig) -> None:
     """Write a checkpoint of ours and account for every key of the official one."""
-    from sepico_pl.runner import import_official
+    from sepico_pl.official_import import import_official
 
     import_official(config)
 

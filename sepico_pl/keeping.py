@@ -3,7 +3,8 @@
 import os
 import shutil
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from pytorch_lightning.callbacks import Callback
 
 from sepico_pl.processes import leave
 from sepico_pl.ranks import any_rank
-from sepico_pl.stopping import Signals, mute_unread
+from sepico_pl.stopping import Interrupted, Signals, mute_unread
 from sepico_pl.tables import written_whole
 from sepico_pl.types import InputError
 
@@ -142,12 +143,11 @@ class KeepCheckpoints(Callback):
         """End the final judging after a signal; a resumed run begins it again.
 
         Raises:
-            SystemExit: see `leave`.
+            Interrupted: after a signal.
         """
         mute_unread()
         if trainer.state.fn == "validate" and self.signals.first:
-            self.signals.speak()
-            leave(self.signals.interruption())
+            raise self.signals.interruption()
 
     def on_validation_batch_end(
         self,
@@ -216,6 +216,8 @@ class KeepCheckpoints(Callback):
     def _listen(self, trainer: pl.Trainer) -> None:
         """Take signals over from Lightning, which would end the run without a checkpoint."""
         self.signals.listen(aloud=trainer.is_global_zero)
+        # Lightning gives back what it found; none may be lost between its end and the judging.
+        trainer._signal_connector._original_handlers.update(self.signals.heard())
         if trainer.received_sigterm:
             trainer._signal_connector.received_sigterm = False
             signal.raise_signal(signal.SIGTERM)
@@ -237,6 +239,41 @@ class KeepCheckpoints(Callback):
             self.is_best = False
             with self.signals.saving():
                 trainer.save_checkpoint(self.folder / "checkpoints" / "best.ckpt")
+
+
+def signals_of(trainer: pl.Trainer) -> Signals:
+    """Return the signals that the run hears."""
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    return next(each.signals for each in callbacks if isinstance(each, KeepCheckpoints))
+
+
+def heed_signals(trainer: pl.Trainer) -> None:
+    """End what is complete, where no step or image follows that would heed a signal.
+
+    Raises:
+        Interrupted: after a signal, to any rank.
+    """
+    signals = signals_of(trainer)
+    signals.speak()
+    if any_rank(bool(signals.first), trainer.strategy.root_device):
+        raise signals.interruption()
+
+
+@contextmanager
+def ended_by_signals(trainer: pl.Trainer) -> Iterator[None]:
+    """End a run after a signal, whatever moment it came; it always speaks again.
+
+    Raises:
+        SystemExit: see `leave`.
+    """
+    signals = signals_of(trainer)
+    with signals.given_back():
+        try:
+            yield
+            heed_signals(trainer)
+        except Interrupted as stop:
+            signals.speak()
+            leave(stop)
 
 
 def count_from(trainer: pl.Trainer, step: int) -> None:

@@ -1,4 +1,4 @@
-"""What the commands do that make a checkpoint."""
+"""What `train` does: begin or go on with a run, judge it, and leave its folder whole."""
 
 import os
 from contextlib import nullcontext
@@ -6,42 +6,37 @@ from pathlib import Path
 from typing import cast
 
 import pytorch_lightning as pl
-from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from sepico_pl.architecture import Architecture
 from sepico_pl.assembly import (
     Config,
     build_data,
     build_task,
     check_config,
     ledger_of,
-    plain_config,
     without_downloads,
 )
 from sepico_pl.boards import describe_run
-from sepico_pl.checkpoints import refuse_to_overwrite, resumed_task, save, start_from
+from sepico_pl.checkpoints import resumed_task, start_from
 from sepico_pl.cli import environment
 from sepico_pl.compiling import compile_networks
 from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.folder_lock import locked_folder
 from sepico_pl.judging import batch_norm_name, be_quiet, judge
-from sepico_pl.keeping import count_from, set_aside
+from sepico_pl.keeping import count_from, ended_by_signals, heed_signals, set_aside, signals_of
 from sepico_pl.loggers import ended, forget_after
 from sepico_pl.model.recompute import recompute_blocks
-from sepico_pl.official import OfficialCheckpoint, account, read_official
+from sepico_pl.multirun import FAILURE, end_after_signal
 from sepico_pl.processes import (
     follow_first_rank,
     is_first_rank,
-    leave,
     refuse_spawning_multirun,
 )
 from sepico_pl.record import Record, write_record
 from sepico_pl.reporting.page import write_report
 from sepico_pl.resumed_config import configuration, recorded_and_typed
 from sepico_pl.resuming import FIRST_RANK, key_of, newest_checkpoint, traces
-from sepico_pl.stopping import Interrupted
 from sepico_pl.tables import print_scores, remove_leftovers, write_json
 from sepico_pl.task import SegmentationTask
 from sepico_pl.training import build_trainer
@@ -58,6 +53,7 @@ def train(config: DictConfig) -> dict[str, float]:
         InputError: for what cannot be used, before the first step.
         SystemExit: after a signal, once the state is saved.
     """
+    end_after_signal()
     follow_first_rank()
     folder = Path(HydraConfig.get().runtime.output_dir)
     with locked_folder(folder) if is_first_rank() else nullcontext():
@@ -67,6 +63,7 @@ def train(config: DictConfig) -> dict[str, float]:
 def train_in(folder: Path, config: DictConfig) -> dict[str, float]:
     """Train in a run folder that is this process's own; see `train`."""
     refuse_links(folder)
+    (folder / FAILURE).unlink(missing_ok=True)
     resumed = chosen_checkpoint(config.resume, folder)
     plain = configuration(config, resumed, folder)
     check_config(plain)
@@ -85,8 +82,9 @@ def train_in(folder: Path, config: DictConfig) -> dict[str, float]:
         refuse_spawning_multirun(trainer)
         describe_run(trainer.loggers, plain, record, ["mIoU", *data.pair.classes.subsets])
         prepare_networks(task, plain, trainer)
-        fit(trainer, task, data, resumed)
-        scores = final_scores(trainer, task, data, plain["name"], folder)
+        with ended_by_signals(trainer):
+            fit(trainer, task, data, resumed)
+            scores = final_scores(trainer, task, data, plain["name"], folder)
     if trainer.is_global_zero:
         report_on(folder)
     print(f"run folder: {folder}")
@@ -116,13 +114,11 @@ def fit(
     """Train, from a checkpoint on if there is one.
 
     Raises:
-        SystemExit: after a signal, once the state is saved.
+        Interrupted: after a signal, once the state is saved.
     """
-    try:
-        with environment(FIRST_RANK, os.environ.get(FIRST_RANK, str(os.getpid()))):
-            trainer.fit(task, datamodule=data, ckpt_path=resumed, weights_only=True)
-    except Interrupted as stop:
-        leave(stop)
+    with environment(FIRST_RANK, os.environ.get(FIRST_RANK, str(os.getpid()))):
+        trainer.fit(task, datamodule=data, ckpt_path=resumed, weights_only=True)
+    heed_signals(trainer)
 
 
 def final_scores(
@@ -132,12 +128,17 @@ def final_scores(
     name: str,
     folder: Path,
 ) -> dict[str, float]:
-    """Judge the student on the target; print the scores and write them."""
+    """Judge the student on the target; print the scores and write them.
+
+    Raises:
+        Interrupted: after a signal before the last image.
+    """
     if not data.domains:
         print("no labelled target images to judge on")
         return {}
     count_from(trainer, trainer.global_step - 1)  # the scores belong into the last step's row
     scores = judge(trainer, task, data)["target"]
+    signals_of(trainer).speak()
     if trainer.is_global_zero:
         write_json(folder / "scores.json", {"target": scores, "batch_norm": task.batch_norm})
         counts = task.confusion["target"].tolist()
@@ -267,43 +268,3 @@ def build_student_task(plain: Config, data: AdaptationData) -> SegmentationTask:
     if plain["backbone"]["weights"] is None:
         print("the encoder starts from scratch; backbone.weights=imagenet fetches pretrained ones")
     return build_task(plain, data.pair)
-
-
-def import_official(config: DictConfig) -> OfficialCheckpoint:
-    """Turn an official checkpoint into one of ours; print what became of each of its keys.
-
-    Returns:
-        The official checkpoint, as it was read.
-    """
-    official = read_official(Path(config.checkpoint))
-    plain = compose_for(official)
-    output = Path(plain.pop("output"))
-    plain.pop("checkpoint")
-    refuse_to_overwrite(output)
-    data = build_data(plain)
-    classes, found = data.pair.classes, Architecture(official.student, official.path).num_classes
-    if len(classes) != found:
-        message = (
-            f"checkpoint={official.path} has {found} classes and the data set {len(classes)}; "
-            "choose a dataset=<name> with as many"
-        )
-        raise InputError(message)
-    task = build_task(plain, data.pair)
-    teacher = getattr(task, "teacher", None)
-    official.load_into(task.student, None if teacher is None else teacher.network)
-    save(output, task, plain)
-    print("\n".join(account(official)))
-    print(f"written: {output}")
-    return official
-
-
-def compose_for(official: OfficialCheckpoint) -> Config:
-    """Configure the network that a checkpoint holds; what the command line says comes last."""
-    architecture = Architecture(official.student, official.path)
-    typed = list(HydraConfig.get().overrides.task)
-    keys = {override.split("=")[0].lstrip("+") for override in typed}
-    chosen = architecture.overrides()
-    if not architecture.has_projection:
-        chosen.append("adapt=none" if official.teacher is None else "adapt=self_training")
-    chosen = [override for override in chosen if override.split("=")[0] not in keys]
-    return plain_config(compose("import_official", [*chosen, *typed]))

@@ -6,12 +6,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
 from sepico_pl.data.workers import STOPPING
+from sepico_pl.multirun import ENDING
 from sepico_pl.resuming import newest_checkpoint
 
 PATIENCE = 3.0
@@ -59,7 +60,7 @@ class Signals:
     def listen(self, *, aloud: bool) -> None:
         """Note signals from now on, but for a SIGHUP that `nohup` wants ignored.
 
-        Lightning gives them back to who had them when its trainer ends.
+        `given_back` gives them back to who had them.
 
         Args:
             aloud: whether to say that a signal was noted; one of several processes does.
@@ -70,6 +71,25 @@ class Signals:
         for number in STOPPING:
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, self._note)
+
+    def heard(self) -> dict[int, Callable[[int, FrameType | None], None]]:
+        """Return who hears the signals that are listened to, by their numbers."""
+        return {number: self._note for number in STOPPING if self._hears(number)}
+
+    @contextmanager
+    def given_back(self) -> Iterator[None]:
+        """Speak again at the end, and give the signals back to who has them now.
+
+        Those that are ignored by then, as the process ends, stay so.
+        """
+        before = {number: signal.getsignal(number) for number in STOPPING}
+        try:
+            yield
+        finally:
+            self.speak()
+            for number, handler in before.items():
+                if self._hears(number):
+                    signal.signal(number, handler)
 
     @contextmanager
     def saving(self) -> Iterator[None]:
@@ -93,9 +113,13 @@ class Signals:
             os.close(copy)
         self.outputs = {}
 
+    def _hears(self, number: int) -> bool:
+        return signal.getsignal(number) == self._note
+
     def _note(self, signum: int, _: FrameType | None) -> None:
         if not self.first:
             self.first, self.since = signum, time.monotonic()
+            ENDING.signum = signum
             self._fall_silent()
         elif signum == signal.SIGINT and not self.deaf and time.monotonic() > self.since + PATIENCE:
             raise self.interruption()

@@ -225,6 +225,71 @@ def test_a_signal_during_the_final_judging_says_how_to_go_on(tmp_path: Path) -> 
     assert (tmp_path / "run/scores.json").is_file()
 
 
+SIGNALLING = """
+import os, signal
+from sepico_pl import train
+from sepico_pl.keeping import KeepCheckpoints
+from sepico_pl.runner import AdaptationData
+from sepico_pl.task import SegmentationTask
+
+
+def after(kind, name, then):
+    method = getattr(kind, name)
+
+    def replaced(self, *arguments, **named):
+        method(self, *arguments, **named)
+        then(self)
+
+    setattr(kind, name, replaced)
+
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def in_the_last_batch(task):
+    if task.trainer.state.fn == "validate":
+        interrupt()
+
+
+def without_labels(callback):
+    AdaptationData.domains = ()
+    interrupt()
+
+
+"""
+"""Trains, and sends itself one signal, where a line that is added says."""
+MOMENTS = {
+    "in_the_last_batch": 'after(SegmentationTask, "validation_step", in_the_last_batch)',
+    "without_labels": 'after(KeepCheckpoints, "on_train_end", without_labels)',
+    "between": 'after(AdaptationData, "teardown", lambda _: interrupt())',
+}
+
+
+@slow
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_signal_after_the_last_step_ends_all_jobs(tmp_path: Path, moment: str) -> None:
+    """With one image to judge on, so that no later one heeds the signal."""
+    words = changed(QUICK, max_steps=1, val_check_interval=1, val_length=1)
+    script = f"{SIGNALLING}{MOMENTS[moment]}\ntrain.main()\n"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "-m", *words, "seed=1,2", "hydra.sweep.dir=all"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert done.returncode == 128 + signal.SIGINT, done.stderr
+    assert "SIGINT: the run ends" in done.stderr
+    assert resumed_from(done.stdout).name == "last.ckpt"
+    assert "Traceback" not in done.stderr
+    assert len(list(tmp_path.glob("all/*/last.ckpt"))) == 1
+    is_judged = moment == "in_the_last_batch"
+    assert len(list(tmp_path.glob("all/*/scores.json"))) == is_judged
+    assert ("target validation of the student" in done.stdout) == is_judged
+
+
 @slow
 def test_a_sanity_check_is_no_validation(tmp_path: Path, whole: Path) -> None:
     """Lightning's, of the first images before the first step. Loaders end with their run."""

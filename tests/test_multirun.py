@@ -5,10 +5,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from command_line import TINY, run
+from real_runs import processes_of, start, wait_until_alone
 
 pytestmark = pytest.mark.slow
 SHORT = [*TINY, "logger=none", "pictures=0", "hydra.sweep.dir=all"]
@@ -22,9 +24,11 @@ def test_refused_and_diverged_jobs_do_not_end_the_others(tmp_path: Path, launche
     assert done.returncode == 1, done.stderr
     assert (tmp_path / "all/2/last.ckpt").is_file()
     assert (tmp_path / "all/2/scores.json").is_file()
-    assert not (tmp_path / "all/2/error.txt").exists()
-    assert (tmp_path / "all/0/error.txt").read_text().startswith("optim.learning_rate=-1 must be")
-    assert "the loss is not finite" in (tmp_path / "all/1/error.txt").read_text()
+    assert not (tmp_path / "all/2/run_failed.txt").exists()
+    assert (
+        (tmp_path / "all/0/run_failed.txt").read_text().startswith("optim.learning_rate=-1 must be")
+    )
+    assert "the loss is not finite" in (tmp_path / "all/1/run_failed.txt").read_text()
     end = done.stderr.splitlines()[-3:]
     assert end[0].startswith("failed: all/0: optim.learning_rate=-1 must be")
     assert end[1].startswith("failed: all/1: the loss is not finite")
@@ -37,7 +41,7 @@ def test_refused_and_diverged_jobs_do_not_end_the_others(tmp_path: Path, launche
 
     again = run("train", "-m", *words, "optim.learning_rate=1e-4", "resume=auto", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
-    assert not (tmp_path / "all/0/error.txt").exists()
+    assert not (tmp_path / "all/0/run_failed.txt").exists()
 
 
 def test_a_signal_ends_all_jobs(tmp_path: Path) -> None:
@@ -61,3 +65,57 @@ def test_a_signal_ends_all_jobs(tmp_path: Path) -> None:
     assert process.returncode == 128 + signal.SIGINT, said
     assert len(list(tmp_path.glob("all/*"))) == 2  # a run's folder and multirun.yaml
     assert "Traceback" not in said
+
+
+PARALLEL = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweep.subdir='${seed}'"]
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Iterator[subprocess.Popen]:
+    """Begin three endless jobs, two at once; both have saved a step."""
+    short = [word for word in SHORT if not word.startswith(("adapt.", "trainer.max_steps"))]
+    words = [*short, *PARALLEL, "adapt=none", "seed=1,2,3", "trainer.max_steps=5000"]
+    process = start(tmp_path, "-m", *words, "keep.every=2", is_job=False)
+    until = time.monotonic() + 240
+    while any(not saved(tmp_path, seed) for seed in (1, 2)):
+        assert time.monotonic() < until
+        assert process.poll() is None
+        time.sleep(0.05)
+    yield process
+    if processes_of(process.pid):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def saved(folder: Path, seed: int) -> int:
+    """Return the newest step that a job has saved."""
+    names = (folder / f"all/{seed}/checkpoints").glob("step_*.ckpt")
+    return max((int(path.stem.removeprefix("step_")) for path in names), default=0)
+
+
+@pytest.mark.parametrize(("signum", "group"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
+def test_parallel_jobs_save_before_the_command_ends(
+    tmp_path: Path, process: subprocess.Popen, signum: int, group: bool
+) -> None:
+    (os.killpg if group else os.kill)(process.pid, signum)
+    said = (tmp_path / "output.log").read_text
+    assert process.wait(60) == 128 + signum, said()
+    wait_until_alone(process.pid, 3)
+    assert "Traceback" not in said()
+    for seed in (1, 2):
+        path = tmp_path / f"all/{seed}/checkpoints/step_{saved(tmp_path, seed):08}.ckpt"
+        assert f"resume={path}\n" in said()
+    assert not list(tmp_path.glob("all/*/run_failed.txt"))
+    assert not (tmp_path / "all/3/checkpoints").exists()
+    assert said().splitlines()[-1].endswith("resume=auto hydra.sweep.dir=all")
+
+
+def test_parallel_jobs_save_and_end_where_the_command_is_killed(
+    tmp_path: Path, process: subprocess.Popen
+) -> None:
+    process.kill()
+    assert process.wait(10) == -signal.SIGKILL
+    wait_until_alone(process.pid, 20)
+    said = (tmp_path / "output.log").read_text()
+    for seed in (1, 2):
+        path = tmp_path / f"all/{seed}/checkpoints/step_{saved(tmp_path, seed):08}.ckpt"
+        assert f"resume={path}\n" in said

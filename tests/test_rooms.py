@@ -26,7 +26,7 @@ MAY_IMPORT = {
     **dict.fromkeys(SURROUNDINGS, FOUNDATION),
     "loggers": FOUNDATION | {"tables"},
     **dict.fromkeys(MODULES, FOUNDATION | ROOMS | MODULES | {"optim"}),
-    "multirun": set(),
+    "multirun": {"data"},
     "folder_lock": set(),
     "cli": FOUNDATION | {"multirun"},
     "resuming": {"cli", "folder_lock"},
@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "resumed_config": FOUNDATION
     | {"assembly", "checkpoints", "constructors", "plain_data", "resuming"},
     "record": {"reading", "resuming", "tables", "types"},
-    "stopping": FOUNDATION | {"data", "resuming"},
+    "stopping": FOUNDATION | {"data", "multirun", "resuming"},
     "processes": FOUNDATION | {"resuming", "stopping"},
     "keeping": FOUNDATION | {"processes", "stopping", "tables"},
     "callbacks": FOUNDATION | ROOMS | MODULES,
@@ -64,6 +64,9 @@ MAY_IMPORT = {
     "serving": FOUNDATION
     | ROOMS
     | {"task", "tables", "limits", "assembly", "checkpoints", "judging", "keeping", "plain_data"},
+    "official_import": FOUNDATION
+    | MODULES
+    | {"architecture", "assembly", "checkpoints", "official"},
     "runner": FOUNDATION
     | ROOMS
     | MODULES
@@ -84,11 +87,22 @@ MAY_IMPORT = {
         "resumed_config",
         "resuming",
         "stopping",
+        "multirun",
         "training",
     },
     **dict.fromkeys(
         PROGRAMS,
-        FOUNDATION | {"runner", "judging", "preparing", "cli", "resuming", "reporting", "serving"},
+        FOUNDATION
+        | {
+            "runner",
+            "official_import",
+            "judging",
+            "preparing",
+            "cli",
+            "resuming",
+            "reporting",
+            "serving",
+        },
     ),
 }
 FORBIDDEN_OUTSIDERS = {"contrast": {"pytorch_lightning", "lightning", "hydra", "omegaconf"}}
