@@ -37,7 +37,7 @@ from sepico_pl.record import Record, write_record
 from sepico_pl.reporting.page import write_report
 from sepico_pl.resumed_config import configuration, recorded_and_typed
 from sepico_pl.resuming import FIRST_RANK, key_of, newest_checkpoint, traces
-from sepico_pl.tables import print_scores, remove_leftovers, write_json
+from sepico_pl.tables import print_scores, write_json
 from sepico_pl.task import SegmentationTask
 from sepico_pl.training import build_trainer
 from sepico_pl.types import InputError
@@ -226,7 +226,6 @@ def begin_record(
     hydra = HydraConfig.get()
     sources = hydra.runtime.config_sources
     folders = [source.path for source in sources if source.provider == "command-line"]
-    remove_leftovers(folder / "checkpoints")
     forget_after(folder / "metrics.csv", step)
     if resumed is not None:
         set_aside(folder, resumed, step)

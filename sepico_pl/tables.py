@@ -20,6 +20,7 @@ Scores = Mapping[str, float]
 Rows = dict[str, dict[str, str]]
 
 LARGEST_STEP = 10**12
+LARGEST_PROCESS = 2**22
 MOST_COLUMNS = 1000
 
 
@@ -134,9 +135,27 @@ def check_writable(path: Path, key: str) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what processes that were killed had begun to write."""
-    for partial in [*folder.glob(".*.partial"), *folder.glob("*.ckpt.partial")]:
-        partial.unlink(missing_ok=True)
+    """Remove what processes that were killed had begun to write, in a folder and those below it.
+
+    What a process of this machine that still runs is writing stays.
+    """
+    for partial in folder.rglob("*.partial"):
+        if not _is_written(partial):
+            partial.unlink(missing_ok=True)
+
+
+def _is_written(partial: Path) -> bool:
+    """Whether the process that a partial file is named after still runs."""
+    number = partial.name.removesuffix(".partial").rpartition(".")[2]
+    if not number.isdecimal() or len(number) > len(str(LARGEST_PROCESS)):
+        return False
+    try:
+        os.kill(int(number), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return int(number) != os.getpid()
 
 
 def set_beside(path: Path) -> Path:

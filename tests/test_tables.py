@@ -16,6 +16,7 @@ from sepico_pl.record import write_record
 from sepico_pl.tables import (
     check_writable,
     read_rows,
+    remove_leftovers,
     salvage_rows,
     write_json,
     write_rows,
@@ -24,6 +25,16 @@ from sepico_pl.tables import (
 from sepico_pl.types import InputError
 
 ROWS = {str(step): {"train/source": f"{step}.5", "val/target/mIoU": "50.25"} for step in range(4)}
+
+
+def test_leftovers_of_dead_processes_go_and_what_is_being_written_stays(tmp_path: Path) -> None:
+    (tmp_path / "ids").mkdir()
+    dead = [tmp_path / "ids/.a.png.4194303.partial", tmp_path / "step_00000009.ckpt.partial"]
+    alive = tmp_path / "ids" / f".b.png.{os.getppid()}.partial"
+    for path in (*dead, alive, tmp_path / "ids/c.png"):
+        path.touch()
+    remove_leftovers(tmp_path)
+    assert sorted(path.name for path in tmp_path.rglob("*.*")) == [alive.name, "c.png"]
 
 
 def test_a_file_that_cannot_be_written_is_named_and_not_its_partial(tmp_path: Path) -> None:
@@ -70,7 +81,7 @@ def test_two_processes_do_not_share_a_half_written_file(tmp_path: Path) -> None:
 def test_a_killed_writer_leaves_nothing_for_a_resumed_run(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
     write_rows(path, ROWS)
-    (tmp_path / ".metrics.csv.1.partial").write_text("step,")
+    (tmp_path / ".metrics.csv.4194303.partial").write_text("step,")
     forget_after(path, 2)
     assert list(read_rows(path)) == ["0", "1"]
     assert list(tmp_path.iterdir()) == [path]

@@ -15,7 +15,8 @@ from sepico_pl.serving.inputs import Photograph, find_photographs
 from sepico_pl.serving.loading import WEIGHTS, content_digest
 from sepico_pl.serving.manifest import Manifest, Settings
 from sepico_pl.serving.predictor import Predictor
-from sepico_pl.serving.results import write_results
+from sepico_pl.serving.results import SUFFIXES, write_results
+from sepico_pl.tables import remove_leftovers
 from sepico_pl.types import ByteArray, InputError
 
 PROTOCOL = (
@@ -56,6 +57,8 @@ def predict(config: DictConfig) -> int:
     output = Path(plain["output"]).expanduser()
     photographs = find_photographs(plain["images"], output)
     manifest = Manifest(output, settings_of(plain))
+    for kind in SUFFIXES:
+        remove_leftovers(output / kind)
     pending = manifest.pending(photographs)
     if not pending:
         print(f"nothing left to do: all {len(photographs)} images have their results in {output}")
