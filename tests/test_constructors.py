@@ -51,6 +51,7 @@ def test_what_only_a_user_may_name_is_a_logger() -> None:
     assert all(hasattr(loggers, name.rpartition(".")[2]) for name in TYPED["logger"])
 
 
+@pytest.mark.slow
 def test_nothing_on_the_list_writes_starts_or_fetches(tmp_path: Path) -> None:
     """Build every part, in a process whose audit hook ends it at the first such event."""
     done = subprocess.run(

@@ -63,6 +63,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
 """
 
 
+@pytest.mark.slow
 def test_bombs_take_little_memory_and_warn_of_nothing(tmp_path: Path) -> None:
     for name, write in BOMBS.items():
         write(tmp_path / name)

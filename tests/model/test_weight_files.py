@@ -48,6 +48,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
 """
 
 
+@pytest.mark.slow
 def test_bombs_take_no_memory(tmp_path: Path) -> None:
     for index, write in enumerate(BOMBS.values()):
         write(tmp_path / f"{index}.pth")

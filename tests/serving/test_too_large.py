@@ -45,6 +45,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("way", "name"),
     [
