@@ -22,7 +22,8 @@ from sepico_pl.model.pickles import DTYPES, Damaged, Survey
 LARGEST_INDEX = 4 << 20
 """Bytes of a pickle, a zip directory or a safetensors header; 27,000 tensors fit."""
 ZIP_START = b"PK\x03\x04"
-DIGEST, WRITER = "sha256", {"writer": "sepico_pl"}
+DIGEST = "sepico_pl_sha256"
+"""Key of the metadata; the only one, as safetensors writes several in any order."""
 """Metadata of a safetensors file of ours: key of its digest, and what says that it has one."""
 
 
@@ -156,7 +157,7 @@ def digest_of(tensors: Mapping[str, Tensor]) -> str:
 def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write tensors with their digest, which `check_digest` compares."""
     whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    save_file(whole, path, {"format": "pt", DIGEST: digest_of(whole), **WRITER})
+    save_file(whole, path, {DIGEST: digest_of(whole)})
 
 
 def check_digest(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -169,7 +170,6 @@ def check_digest(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """
     with safe_open(path, "pt") as file:
         metadata = file.metadata() or {}
-    has_one = DIGEST in metadata or metadata.items() >= WRITER.items()
-    if has_one and metadata.get(DIGEST) != digest_of(tensors):
+    if DIGEST in metadata and metadata[DIGEST] != digest_of(tensors):
         message = "its tensors are not those that were written"
         raise Damaged(message)
