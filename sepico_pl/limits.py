@@ -44,7 +44,8 @@ class Limits(NamedTuple):
         """Say what is within."""
         kind = "an integer" if self.whole else "a number"
         if self.whole and self.low == 1:
-            return "a positive integer" + (f" <= {self.high:g}" if self.high < math.inf else "")
+            most = f" <= {self.high:.0f}" if math.isfinite(self.high) else ""
+            return f"a positive integer{most}" + (" or null" if self.optional else "")
         if self.above:
             return "a positive number" + (" or null" if self.optional else "")
         ends = [f">= {self.low:g}"] if self.low > -math.inf else []
