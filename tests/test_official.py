@@ -275,7 +275,7 @@ def test_a_start_of_another_network_is_refused(tmp_path, monkeypatch) -> None:
     assert not (tmp_path / "run" / "last.ckpt").exists()
     torch.save({"state_dict": {}}, tmp_path / "official.pth")
     error = call(monkeypatch, tmp_path, "train", *TWO_STEPS, "start=official.pth")
-    assert "start=official.pth: not written by sepico_pl" in error
+    assert "official.pth: not written by sepico_pl" in error
     assert "python -m sepico_pl.import_official" in error
 
 
