@@ -34,10 +34,10 @@ Row = dict[str, object]
 
 def unit_pixels(count: int, width: int, num_classes: int, device: str) -> tuple[Tensor, Tensor]:
     """Draw unit embeddings (count, width) and their classes (count,)."""
-    dice = torch.Generator(device).manual_seed(0)
-    embeddings = torch.randn(count, width, generator=dice, device=device).relu_()
+    rng = torch.Generator(device).manual_seed(0)
+    embeddings = torch.randn(count, width, generator=rng, device=device).relu_()
     embeddings /= embeddings.norm(dim=1, keepdim=True).clamp_(min=1e-6)
-    return embeddings, torch.randint(0, num_classes, (count,), generator=dice, device=device)
+    return embeddings, torch.randint(0, num_classes, (count,), generator=rng, device=device)
 
 
 def expanded_moments(embeddings: Tensor, labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:

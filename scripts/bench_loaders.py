@@ -51,13 +51,13 @@ def ids(label: np.ndarray, table: dict[int, int]) -> np.ndarray:
 
 def make(root: Path, count: int) -> None:
     """Make `count` images of each data set below `root`."""
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for name, (height, width) in SIZES.items():
         scenes = StreetScenes("day", "train", count, (height // 4, width // 4), 0, CITYSCAPES)
         for index in range(1, count + 1):
             small, label = scenes[index - 1]
             image = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
-            noisy = image.astype(np.int16) + dice.integers(-3, 4, image.shape)
+            noisy = image.astype(np.int16) + rng.integers(-3, 4, image.shape)
             image = noisy.clip(0, 255).astype(np.uint8)
             label = cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST)
             write(root / name, name, index, image, label)

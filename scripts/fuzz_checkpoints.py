@@ -39,57 +39,57 @@ SMALLEST += ["contrast=none", "adapt=none", "logger=none"]
 WITHOUT_CONTRAST = [word for word in STREETS if "contrast" not in word]
 
 
-def flip(content: bytes, dice: Dice) -> bytes:
+def flip(content: bytes, rng: Dice) -> bytes:
     """Change some bits, anywhere."""
     damaged = bytearray(content)
-    for place in dice.integers(0, len(content), dice.integers(1, 6)):
-        damaged[place] ^= 1 << int(dice.integers(0, 8))
+    for place in rng.integers(0, len(content), rng.integers(1, 6)):
+        damaged[place] ^= 1 << int(rng.integers(0, 8))
     return bytes(damaged)
 
 
-def overwrite(content: bytes, dice: Dice) -> bytes:
+def overwrite(content: bytes, rng: Dice) -> bytes:
     """Put random bytes, or zeros, over a stretch."""
-    length = int(dice.integers(1, 4096))
-    start = int(dice.integers(0, max(1, len(content) - length)))
-    filling = dice.bytes(length) if dice.random() < 0.5 else bytes(length)
+    length = int(rng.integers(1, 4096))
+    start = int(rng.integers(0, max(1, len(content) - length)))
+    filling = rng.bytes(length) if rng.random() < 0.5 else bytes(length)
     return content[:start] + filling + content[start + length :]
 
 
-def cut(content: bytes, dice: Dice) -> bytes:
+def cut(content: bytes, rng: Dice) -> bytes:
     """End early, or lose a stretch."""
-    start, end = sorted(int(place) for place in dice.integers(0, len(content), 2))
-    return content[:end] if dice.random() < 0.5 else content[:start] + content[end:]
+    start, end = sorted(int(place) for place in rng.integers(0, len(content), 2))
+    return content[:end] if rng.random() < 0.5 else content[:start] + content[end:]
 
 
-def directory(content: bytes, dice: Dice) -> bytes:
+def directory(content: bytes, rng: Dice) -> bytes:
     """Change bytes of the directory at a zip's end."""
     damaged = bytearray(content)
     start = content.rfind(b"PK\x01\x02", 0, content.rfind(b"PK\x05\x06"))
-    start = start if dice.random() < 0.5 else content.find(b"PK\x01\x02")
-    for place in dice.integers(start, len(content), dice.integers(1, 4)):
-        damaged[place] = int(dice.integers(0, 256))
+    start = start if rng.random() < 0.5 else content.find(b"PK\x01\x02")
+    for place in rng.integers(start, len(content), rng.integers(1, 4)):
+        damaged[place] = int(rng.integers(0, 256))
     return bytes(damaged)
 
 
-def opcodes(content: bytes, dice: Dice) -> bytes:
+def opcodes(content: bytes, rng: Dice) -> bytes:
     """Change bytes of the pickle in the archive, with the checksums right again."""
     target = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(target, "w") as new:
         for record in old.infolist():
             inner = bytearray(old.read(record))
             if record.filename.endswith("data.pkl"):
-                for place in dice.integers(0, len(inner), dice.integers(1, 6)):
-                    inner[place] = int(dice.integers(0, 256))
+                for place in rng.integers(0, len(inner), rng.integers(1, 6)):
+                    inner[place] = int(rng.integers(0, 256))
             new.writestr(record.filename, bytes(inner))
     return target.getvalue()
 
 
-def header(content: bytes, dice: Dice) -> bytes:
+def header(content: bytes, rng: Dice) -> bytes:
     """Change bytes of a safetensors header."""
     damaged = bytearray(content)
     end = 8 + int.from_bytes(content[:8], "little")
-    for place in dice.integers(0, end, dice.integers(1, 4)):
-        damaged[place] = int(dice.integers(32, 127))
+    for place in rng.integers(0, end, rng.integers(1, 4)):
+        damaged[place] = int(rng.integers(32, 127))
     return bytes(damaged)
 
 
@@ -135,18 +135,18 @@ class Fuzzer:
 
     def try_one(self, number: int, seed: int) -> None:
         """Damage one file, and read it."""
-        dice = np.random.default_rng((seed, number))
+        rng = np.random.default_rng((seed, number))
         kind = ("checkpoint", "checkpoint", "weights", "config")[number % 4]
         damages = {"checkpoint": OF_CHECKPOINTS, "weights": OF_WEIGHTS, "config": OF_CONFIGS}[kind]
-        damage = damages[int(dice.integers(0, len(damages)))]
+        damage = damages[int(rng.integers(0, len(damages)))]
         what = f"{kind}, {damage.__name__}"
         try:
             with contextlib.redirect_stdout(io.StringIO()):
                 equal = (
-                    self._checkpoint(damage, dice)
+                    self._checkpoint(damage, rng)
                     if kind == "checkpoint"
                     else self._export(
-                        "model.safetensors" if kind == "weights" else "config.json", damage, dice
+                        "model.safetensors" if kind == "weights" else "config.json", damage, rng
                     )
                 )
         except InputError as error:
@@ -161,19 +161,19 @@ class Fuzzer:
             if not equal and damage is not opcodes:
                 self.faults.append(f"{number} {what}: taken with other tensors")
 
-    def _checkpoint(self, damage: Damage, dice: Dice) -> bool:
+    def _checkpoint(self, damage: Damage, rng: Dice) -> bool:
         path = self.folder / "damaged.ckpt"
-        path.write_bytes(damage(self.content, dice))
+        path.write_bytes(damage(self.content, rng))
         found = read_checkpoint(path)
         equal = same(found["state_dict"], self.state)
         load(path, device="cpu", batch_norm="running")
         return equal
 
-    def _export(self, name: str, damage: Damage, dice: Dice) -> bool:
+    def _export(self, name: str, damage: Damage, rng: Dice) -> bool:
         file = self.folder / "export" / name
         whole = file.read_bytes()
         try:
-            file.write_bytes(damage(whole, dice))
+            file.write_bytes(damage(whole, rng))
             return same(load(file.parent, device="cpu").state_dict(), self.network)
         finally:
             file.write_bytes(whole)
@@ -197,6 +197,7 @@ def memory() -> int:
 
 
 def main() -> None:
+    """Damage, count and report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=0)

@@ -93,55 +93,55 @@ def make(folder: Path) -> None:
     output.finish(photographs[:1])
 
 
-def flip(content: bytes, dice: Dice) -> bytes:
+def flip(content: bytes, rng: Dice) -> bytes:
     """Change some bytes."""
     changed = bytearray(content)
-    for _ in range(dice.choice((1, 1, 3, 20))):
-        changed[dice.randrange(len(changed))] = dice.randrange(256)
+    for _ in range(rng.choice((1, 1, 3, 20))):
+        changed[rng.randrange(len(changed))] = rng.randrange(256)
     return bytes(changed)
 
 
-def cut(content: bytes, dice: Dice) -> bytes:
+def cut(content: bytes, rng: Dice) -> bytes:
     """Keep a beginning, or leave out a middle."""
-    first, last = sorted(dice.randrange(len(content) + 1) for _ in range(2))
-    return content[:first] + (content[last:] if dice.random() < 0.5 else b"")
+    first, last = sorted(rng.randrange(len(content) + 1) for _ in range(2))
+    return content[:first] + (content[last:] if rng.random() < 0.5 else b"")
 
 
-def garble(content: bytes, dice: Dice) -> bytes:
+def garble(content: bytes, rng: Dice) -> bytes:
     """Replace all."""
-    return dice.choice((b"", b"\0" * 999, dice.randbytes(500), b"[" * 99_999, b"null", b"-1e999"))
+    return rng.choice((b"", b"\0" * 999, rng.randbytes(500), b"[" * 99_999, b"null", b"-1e999"))
 
 
-def swap(content: bytes, dice: Dice) -> bytes:
+def swap(content: bytes, rng: Dice) -> bytes:
     """Replace, remove or add values in JSON, on one of its lines."""
     lines = content.split(b"\n")
-    index = dice.choice([number for number, line in enumerate(lines) if line])
-    lines[index] = json.dumps(swapped(json.loads(lines[index]), dice)).encode()
+    index = rng.choice([number for number, line in enumerate(lines) if line])
+    lines[index] = json.dumps(swapped(json.loads(lines[index]), rng)).encode()
     return b"\n".join(lines)
 
 
-def swapped(content: Any, dice: Dice) -> Any:  # noqa: ANN401
+def swapped(content: Any, rng: Dice) -> Any:  # noqa: ANN401
     """Change one to three places of a JSON value."""
-    for _ in range(dice.choice((1, 1, 2, 3))):
+    for _ in range(rng.choice((1, 1, 2, 3))):
         places = list(places_of(content))
         if not places:
-            return value_of(dice)
-        node, key = dice.choice(places)
-        what = dice.random()
+            return value_of(rng)
+        node, key = rng.choice(places)
+        what = rng.random()
         if what < 0.15:
             del node[key]
         elif what < 0.3 and isinstance(node, dict):
-            node[str(value_of(dice))[:200]] = value_of(dice)
+            node[str(value_of(rng))[:200]] = value_of(rng)
         elif what < 0.4:
-            node[key] = nested(node[key], dice.choice((3, 45, 200)))
+            node[key] = nested(node[key], rng.choice((3, 45, 200)))
         else:
-            node[key] = value_of(dice)
+            node[key] = value_of(rng)
     return content
 
 
-def value_of(dice: Dice) -> Any:  # noqa: ANN401
+def value_of(rng: Dice) -> Any:  # noqa: ANN401
     """Return a value of its own: a list that stood twice in a file would hold itself."""
-    return copy.deepcopy(dice.choice(VALUES))
+    return copy.deepcopy(rng.choice(VALUES))
 
 
 def places_of(node: object) -> Iterator[tuple[Any, Any]]:
@@ -162,13 +162,13 @@ def nested(value: object, depth: int) -> object:
     return value
 
 
-def cells(content: bytes, dice: Dice) -> bytes:
+def cells(content: bytes, rng: Dice) -> bytes:
     """Replace cells of a CSV file, headings among them."""
     rows = [line.split(b",") for line in content.split(b"\r\n")]
-    for _ in range(dice.choice((1, 2, 5))):
-        row = dice.choice(rows)
-        cell = dice.choice(CELLS).encode("utf-8", "replace")
-        row[dice.randrange(len(row))] = cell
+    for _ in range(rng.choice((1, 2, 5))):
+        row = rng.choice(rows)
+        cell = rng.choice(CELLS).encode("utf-8", "replace")
+        row[rng.randrange(len(row))] = cell
     return b"\r\n".join(b",".join(row) for row in rows)
 
 
@@ -244,15 +244,15 @@ def harmed(folder: Path) -> str | None:
 
 def attack(folder: Path, number: int, seed: int) -> tuple[Counter[str], list[str]]:
     """Damage one or two files, run every reader, and mend them; return outcomes and faults."""
-    dice = Dice(f"{seed} {number}")
-    names = dice.sample(sorted(FILES), dice.choice((1, 1, 2)))
+    rng = Dice(f"{seed} {number}")
+    names = rng.sample(sorted(FILES), rng.choice((1, 1, 2)))
     whole = {name: (folder / name).read_bytes() for name in names}
     faults = []
     outcomes: Counter[str] = Counter()
     try:
         for name, content in whole.items():
-            damage = dice.choice(FILES[name])
-            (folder / name).write_bytes(damage(content, dice))
+            damage = rng.choice(FILES[name])
+            (folder / name).write_bytes(damage(content, rng))
             outcomes[damage.__name__] += 1
         for reader in [reader for reader in READERS if not READ[reader].isdisjoint(names)]:
             fault = fault_of(reader, folder) or harmed(folder)
@@ -281,6 +281,7 @@ def fuzz(folder: Path, count: int, seed: int) -> tuple[Counter[str], list[str]]:
 
 
 def main() -> None:
+    """Damage, count and report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)

@@ -54,7 +54,7 @@ def start(words: list[str], folder: Path) -> subprocess.Popen[bytes]:
     )
 
 
-def wait_for_moment(process: subprocess.Popen[bytes], folder: Path, dice: random.Random) -> None:
+def wait_for_moment(process: subprocess.Popen[bytes], folder: Path, rng: random.Random) -> None:
     """Wait until a training has begun, a while more, and every other time until it writes."""
     begun = time.monotonic()
     record = folder / "run.json"
@@ -63,9 +63,9 @@ def wait_for_moment(process: subprocess.Popen[bytes], folder: Path, dice: random
         if process.poll() is not None or time.monotonic() > begun + LONGEST:
             return
         time.sleep(0.01)
-    time.sleep(dice.uniform(0, 5))
+    time.sleep(rng.uniform(0, 5))
     left = set(folder.rglob("*.partial"))  # by processes that were killed before
-    if dice.random() < 0.5:
+    if rng.random() < 0.5:
         while process.poll() is None and not set(folder.rglob("*.partial")) - left:
             time.sleep(0.0005)
 
@@ -79,7 +79,7 @@ def kill(process: subprocess.Popen[bytes], folder: Path) -> str | None:
     return "writing" if list(folder.rglob("*.ckpt.*.partial")) else "training"
 
 
-def ask(process: subprocess.Popen[bytes], folder: Path, dice: random.Random) -> str | None:
+def ask(process: subprocess.Popen[bytes], folder: Path, rng: random.Random) -> str | None:
     """Ask a training to end, once or twice; return how, or None if it ended before.
 
     Returns:
@@ -87,8 +87,8 @@ def ask(process: subprocess.Popen[bytes], folder: Path, dice: random.Random) -> 
     """
     if process.poll() is not None:
         return None
-    signum = dice.choice((signal.SIGINT, signal.SIGTERM))
-    for pause in (0, *([dice.uniform(0, 0.3)] if dice.random() < 0.5 else [])):
+    signum = rng.choice((signal.SIGINT, signal.SIGTERM))
+    for pause in (0, *([rng.uniform(0, 0.3)] if rng.random() < 0.5 else [])):
         time.sleep(pause)
         if process.poll() is None:
             os.killpg(process.pid, signum)
@@ -138,7 +138,7 @@ def compare(whole: Path, ended: Path) -> list[str]:
     return found + ([] if written(whole) == written(ended) else ["scores.json or pictures"])
 
 
-def soak(words: list[str], folder: Path, kills: int, dice: random.Random) -> dict[str, int]:
+def soak(words: list[str], folder: Path, kills: int, rng: random.Random) -> dict[str, int]:
     """End one run `kills` times; return the counts of the report."""
     if start(words, folder / "whole").wait(LONGEST):
         raise SystemExit((folder / "whole/output.log").read_text())
@@ -147,8 +147,8 @@ def soak(words: list[str], folder: Path, kills: int, dice: random.Random) -> dic
     ended = folder / "ended"
     while (done := sum(counts.values()) - counts["early"]) < kills:
         process = start(words, ended)
-        wait_for_moment(process, ended, dice)
-        moment = ask(process, ended, dice) if done % 2 else kill(process, ended)
+        wait_for_moment(process, ended, rng)
+        moment = ask(process, ended, rng) if done % 2 else kill(process, ended)
         if moment is not None:
             counts[moment] += 1
         elif process.wait(LONGEST) > 0:
@@ -182,14 +182,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--output", type=Path, default=Path("outputs/soak"))
     given = parser.parse_args()
-    dice = random.Random(given.seed)
+    rng = random.Random(given.seed)
     total: dict[str, int] = {}
     print(HEAD)
     for contrast in CONTRASTS:
         for workers in WORKERS:
             words = [*SMALL, f"trainer.max_steps={given.steps}", f"contrast={contrast}"]
             folder = given.output.absolute() / f"{contrast}_{workers}"
-            counts = soak([*words, f"data.workers={workers}"], folder, given.kills, dice)
+            counts = soak([*words, f"data.workers={workers}"], folder, given.kills, rng)
             print(f"{contrast:12}  {workers:>7}  {ROW.format(**counts)}", flush=True)
             total = {key: total.get(key, 0) + value for key, value in counts.items()}
     print(f"{'all':12}  {'':>7}  {ROW.format(**total)}")

@@ -49,12 +49,12 @@ class Setting(NamedTuple):
 
 def data(plan: Plan, num_classes: int, device: str) -> dict[str, dict[str, Tensor]]:
     """Draw images with labels in blocks, so that every class has pixels to contrast."""
-    dice = torch.Generator().manual_seed(0)
+    rng = torch.Generator().manual_seed(0)
     crop, batch = plan.crop, plan.batch
-    cells = torch.randint(0, num_classes, (batch, crop // 32, crop // 32), generator=dice)
+    cells = torch.randint(0, num_classes, (batch, crop // 32, crop // 32), generator=rng)
     label = cells.repeat_interleave(32, 1).repeat_interleave(32, 2)
-    source = {"image": torch.randn(batch, 3, crop, crop, generator=dice), "label": label}
-    target = {"image": torch.randn(batch, 3, crop, 2 * crop, generator=dice)}
+    source = {"image": torch.randn(batch, 3, crop, crop, generator=rng), "label": label}
+    target = {"image": torch.randn(batch, 3, crop, 2 * crop, generator=rng)}
     return {
         domain: {name: tensor.to(device) for name, tensor in tensors.items()}
         for domain, tensors in (("source", source), ("target", target))

@@ -13,6 +13,7 @@ from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.data.ledger import Ledger
 from sepico_pl.limits import check_limits
 from sepico_pl.model.segmentor import Segmentor
+from sepico_pl.quoting import first_line
 from sepico_pl.task import SegmentationTask
 from sepico_pl.types import Config as Config
 from sepico_pl.types import DomainPair, InputError
@@ -109,8 +110,7 @@ def build(key: str, config: Config, /, **parts: object) -> Any:  # noqa: ANN401
     except InputError:
         raise
     except REFUSALS as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        message = f"{config[TARGET]}: {reason}; check the keys it is given"
+        message = f"{config[TARGET]}: {first_line(error)}; check the keys it is given"
         raise InputError(message) from error
 
 

@@ -81,11 +81,11 @@ class StopOnNonFinite(Callback):
         """Remember the folder."""
         self.folder = folder
         self.first_bad = torch.tensor(-1)
-        self.unproven: int | None = None
+        self.unverified: int | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Remember that the checkpoint that is resumed has yet to show a finite loss."""
-        self.unproven = trainer.global_step
+        self.unverified = trainer.global_step
 
     def on_train_batch_end(
         self,
@@ -108,9 +108,9 @@ class StopOnNonFinite(Callback):
         is_first = (bad < 0) & ~total.isfinite()
         self.first_bad = torch.where(is_first, trainer.global_step - 1, bad)
         logs = trainer.global_step % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
-        if logs or self.unproven is not None:
+        if logs or self.unverified is not None:
             self.check(trainer)
-            self.unproven = None
+            self.unverified = None
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -121,7 +121,7 @@ class StopOnNonFinite(Callback):
             InputError: see `check`.
         """
         self.check(trainer)
-        self.unproven = trainer.global_step
+        self.unverified = trainer.global_step
 
     def check(self, trainer: pl.Trainer) -> None:
         """Look whether a loss was not finite since the last look.
@@ -146,7 +146,7 @@ class StopOnNonFinite(Callback):
         There is one at most: a loss that is not finite is seen on the step after a checkpoint.
         """
         saved = sorted((self.folder / "checkpoints").glob("step_*.ckpt"))
-        bad = [path for path in saved if path.stem == f"step_{self.unproven or 0:08}"]
+        bad = [path for path in saved if path.stem == f"step_{self.unverified or 0:08}"]
         good = [path for path in saved if path not in bad]
         said = f"last good checkpoint: {good[-1] if good else 'none yet'}"
         for path in bad if trainer.is_global_zero else ():

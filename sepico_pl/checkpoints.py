@@ -19,6 +19,7 @@ from sepico_pl.model.allocation import bounded_by
 from sepico_pl.model.segmentor import Segmentor
 from sepico_pl.model.weights import list_keys, read_file, take_over
 from sepico_pl.plain_data import check_file_config
+from sepico_pl.quoting import first_line
 from sepico_pl.resuming import FREE_ON_RESUME, flat
 from sepico_pl.task import SegmentationTask
 from sepico_pl.types import InputError
@@ -75,10 +76,9 @@ def built_from_file(what: str) -> Iterator[None]:
     except InputError:
         raise
     except REFUSALS as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         message = (
-            f"{what}: its content is not what a run writes ({type(error).__name__}: {reason}); "
-            "fetch or make it again"
+            f"{what}: its content is not what a run writes ({type(error).__name__}: "
+            f"{first_line(error)}); fetch or make it again"
         )
         raise InputError(message) from error
 

@@ -16,7 +16,7 @@ from hydra.errors import CompactHydraException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from sepico_pl.multirun import failures_noted
+from sepico_pl.multirun import failures_recorded
 from sepico_pl.quoting import never_fail_to_print
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -78,7 +78,7 @@ def command(
         def inside_hydra(config: DictConfig) -> None:
             with (
                 environment(FULL_ERROR, wanted),
-                failures_noted(),
+                failures_recorded(),
                 readable_errors(full=wanted == "1"),
             ):
                 function(config)

@@ -3,6 +3,7 @@
 import torch
 import torch._dynamo
 
+from sepico_pl.quoting import first_line
 from sepico_pl.task import SegmentationTask
 
 
@@ -15,7 +16,7 @@ def compile_networks(task: SegmentationTask, device: torch.device) -> None:
     try:
         torch.compile(torch.sin)(torch.zeros(2, device=device))
     except Exception as error:  # a compiler may be missing in any way
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         print(f"compile=true: nothing is compiled, for torch.compile does not work here ({reason})")
         return
     torch._dynamo.config.suppress_errors = True

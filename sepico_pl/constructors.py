@@ -56,7 +56,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "optim": ("sepico_pl.optim.AdamWPoly",),
 }
 """What a checkpoint or an exported folder may name, by the key of the configuration."""
-INSIDE: dict[str, tuple[str, ...]] = {
+NESTED: dict[str, tuple[str, ...]] = {
     "dataset": BENCHMARKS,
     "adapt": (
         "sepico_pl.adapt.class_weights.log_frequency_weights",
@@ -113,7 +113,7 @@ def instantiate(config: Config, key: str, /, **given: object) -> Any:  # noqa: A
 def _call(config: Config, key: str, names: tuple[str, ...], given: Config) -> Any:  # noqa: ANN401
     constructor = _constructor(config, key, names)
     arguments = {
-        name: _built(value, f"{key}.{name}", INSIDE.get(key.split(".")[0], ()))
+        name: _built(value, f"{key}.{name}", NESTED.get(key.split(".")[0], ()))
         for name, value in config.items()
         if name not in (TARGET, PARTIAL)
     }

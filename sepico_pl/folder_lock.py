@@ -12,12 +12,12 @@ from pathlib import Path
 LOCK = "run.lock"
 SECONDS = 10.0
 """How long to wait: loader workers of a killed run end within some seconds, and hold its lock."""
-LOOK_EVERY = 0.1
+POLL_SECONDS = 0.1
 BUSY = (errno.EAGAIN, errno.EACCES)
 UNKNOWN = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 """What file systems without locks answer."""
 
-_held: dict[Path, int] = {}
+_locks: dict[Path, int] = {}
 
 
 def lock_folder(folder: Path) -> None:
@@ -31,7 +31,7 @@ def lock_folder(folder: Path) -> None:
         OSError: if it cannot be made or written, or `run.lock` in it is a link.
     """
     place = _place(folder)
-    if place in _held:
+    if place in _locks:
         return
     place.mkdir(parents=True, exist_ok=True)
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -43,12 +43,12 @@ def lock_folder(folder: Path) -> None:
         raise
     os.ftruncate(descriptor, 0)
     os.write(descriptor, f"process {os.getpid()} on {platform.node()}\n".encode())
-    _held[place] = descriptor
+    _locks[place] = descriptor
 
 
 def unlock_folder(folder: Path) -> None:
     """Give a folder back, if it is this process's own."""
-    descriptor = _held.pop(_place(folder), None)
+    descriptor = _locks.pop(_place(folder), None)
     if descriptor is not None:
         os.close(descriptor)
 
@@ -85,6 +85,6 @@ def _wait_for(descriptor: int, folder: Path) -> None:
                     "its end, or choose another folder: hydra.run.dir=<folder>"
                 )
                 raise SystemExit(message) from error
-            time.sleep(LOOK_EVERY)
+            time.sleep(POLL_SECONDS)
         else:
             return

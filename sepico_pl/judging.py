@@ -23,9 +23,9 @@ from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.data.datasets import ImageFolder
 from sepico_pl.data.geometry import fit, to_tensor
 from sepico_pl.data.submissions import Submission, submission_format
+from sepico_pl.json_files import load_json
 from sepico_pl.limits import ASKING, NETWORK, PATH, OrNull, Rule, check_limits
 from sepico_pl.model.inference import Inference
-from sepico_pl.reading import load_json
 from sepico_pl.tables import check_writable, print_scores, write_json
 from sepico_pl.task import SegmentationTask, batch_norm_policy
 from sepico_pl.types import InputError
@@ -92,7 +92,7 @@ def scores_file(plain: Config, benchmark: Benchmark | None) -> Path:
 def protocol_of(
     plain: Config, data: AdaptationData, task: SegmentationTask, benchmark: Benchmark | None
 ) -> dict[str, Any]:
-    """Return what is judged, and how: the scores' file begins with it."""
+    """Return what is evaluated, and how: the scores' file begins with it."""
     judged_on = {} if benchmark is None else {"judged_on": f"{benchmark.name} {benchmark.val}"}
     return {
         "checkpoint": Path(plain["checkpoint"]).name

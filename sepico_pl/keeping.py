@@ -14,8 +14,9 @@ from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning.callbacks import Callback
 
 from sepico_pl.processes import leave
+from sepico_pl.quoting import first_line
 from sepico_pl.ranks import any_rank
-from sepico_pl.stopping import Interrupted, Signals, mute_unread
+from sepico_pl.signal_handling import Interrupted, SignalHandler, mute_closed_outputs
 from sepico_pl.tables import written_whole
 from sepico_pl.types import InputError
 
@@ -32,7 +33,7 @@ def write_tensors(path: Path, content: Mapping[str, Any]) -> None:
         with written_whole(path) as partial, partial.open("wb") as file:
             torch.save(content, file)
     except (OSError, RuntimeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+        reason = (isinstance(error, OSError) and error.strerror) or first_line(error)
         message = (
             f"{path} cannot be written ({reason}); what was written before is whole: free some "
             "space or mend the folder, and go on from there"
@@ -105,7 +106,7 @@ class KeepCheckpoints(Callback):
                 message = f"keep.{key}={value} must be a positive integer"
                 raise InputError(message)
         self.folder, self.every, self.last = folder, every, last
-        self.signals = Signals(folder)
+        self.signal_handler = SignalHandler(folder)
         self.best = float("-inf")
         self.is_best = False
         self.has_old = False
@@ -119,18 +120,18 @@ class KeepCheckpoints(Callback):
         self.best = state_dict["best"]
 
     def on_sanity_check_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Listen to signals."""
-        self._listen(trainer)
+        """Handle signals."""
+        self._install_handler(trainer)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Remember the resumed step, and listen to signals."""
+        """Remember the resumed step, and handle signals."""
         self.start = trainer.global_step
-        self._listen(trainer)
+        self._install_handler(trainer)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Listen to signals in the final judging too."""
+        """Handle signals in the final evaluation too."""
         if trainer.state.fn == "validate":
-            self._listen(trainer)
+            self._install_handler(trainer)
 
     def on_validation_batch_start(
         self,
@@ -140,14 +141,14 @@ class KeepCheckpoints(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """End the final judging after a signal; a resumed run begins it again.
+        """End the final evaluation after a signal; a resumed run begins it again.
 
         Raises:
             Interrupted: after a signal.
         """
-        mute_unread()
-        if trainer.state.fn == "validate" and self.signals.first:
-            raise self.signals.interruption()
+        mute_closed_outputs()
+        if trainer.state.fn == "validate" and self.signal_handler.signum:
+            raise self.signal_handler.interruption()
 
     def on_validation_batch_end(
         self,
@@ -159,7 +160,7 @@ class KeepCheckpoints(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """See whether somebody reads, before a progress bar is drawn."""
-        mute_unread()
+        mute_closed_outputs()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Remember whether this step is the best so far."""
@@ -175,15 +176,15 @@ class KeepCheckpoints(Callback):
         Raises:
             Interrupted: after a signal.
         """
-        mute_unread()
+        mute_closed_outputs()
         count_from(trainer, trainer.global_step)
-        stop = any_rank(bool(self.signals.first), pl_module.device)
-        self.signals.deaf = stop
+        stop = any_rank(bool(self.signal_handler.signum), pl_module.device)
+        self.signal_handler.ignores_second = stop
         if trainer.global_step > self.start and (stop or trainer.global_step % self.every == 0):
             self._save_step(trainer)
         self._save_best(trainer)
         if stop:
-            raise self.signals.interruption()
+            raise self.signal_handler.interruption()
 
     def on_train_batch_end(
         self,
@@ -194,7 +195,7 @@ class KeepCheckpoints(Callback):
         batch_idx: int,
     ) -> None:
         """Remove old checkpoints, now that `StopOnNonFinite` has found the new one good."""
-        mute_unread()
+        mute_closed_outputs()
         if self.has_old and trainer.is_global_zero:
             for path in sorted((self.folder / "checkpoints").glob("step_*.ckpt"))[: -self.last]:
                 path.unlink(missing_ok=True)
@@ -202,29 +203,29 @@ class KeepCheckpoints(Callback):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save the final state."""
-        with self.signals.saving():
+        with self.signal_handler.saving():
             trainer.save_checkpoint(self.folder / "last.ckpt")
             self._share_as_best(trainer, self.folder / "last.ckpt")
-        self.signals.speak()
+        self.signal_handler.restore_output()
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
         """Let what went wrong be said."""
-        self.signals.speak()
+        self.signal_handler.restore_output()
 
-    def _listen(self, trainer: pl.Trainer) -> None:
+    def _install_handler(self, trainer: pl.Trainer) -> None:
         """Take signals over from Lightning, which would end the run without a checkpoint."""
-        self.signals.listen(aloud=trainer.is_global_zero)
-        # Lightning gives back what it found; none may be lost between its end and the judging.
-        trainer._signal_connector._original_handlers.update(self.signals.heard())
+        self.signal_handler.install(announces=trainer.is_global_zero)
+        # Lightning restores what it found; no signal may be lost between fit and the evaluation.
+        trainer._signal_connector._original_handlers.update(self.signal_handler.installed())
         if trainer.received_sigterm:
             trainer._signal_connector.received_sigterm = False
             signal.raise_signal(signal.SIGTERM)
 
     def _save_step(self, trainer: pl.Trainer) -> None:
         path = self.folder / "checkpoints" / f"step_{trainer.global_step:08}.ckpt"
-        with self.signals.saving():
+        with self.signal_handler.saving():
             trainer.save_checkpoint(path)
             self._share_as_best(trainer, path)
         self.has_old = True
@@ -237,42 +238,42 @@ class KeepCheckpoints(Callback):
     def _save_best(self, trainer: pl.Trainer) -> None:
         if self.is_best:
             self.is_best = False
-            with self.signals.saving():
+            with self.signal_handler.saving():
                 trainer.save_checkpoint(self.folder / "checkpoints" / "best.ckpt")
 
 
-def signals_of(trainer: pl.Trainer) -> Signals:
-    """Return the signals that the run hears."""
+def signal_handler_of(trainer: pl.Trainer) -> SignalHandler:
+    """Return the signal handler of the run."""
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    return next(each.signals for each in callbacks if isinstance(each, KeepCheckpoints))
+    return next(each.signal_handler for each in callbacks if isinstance(each, KeepCheckpoints))
 
 
-def heed_signals(trainer: pl.Trainer) -> None:
-    """End what is complete, where no step or image follows that would heed a signal.
+def raise_if_signalled(trainer: pl.Trainer) -> None:
+    """End after a signal, where no step or image follows that would act upon it.
 
     Raises:
         Interrupted: after a signal, to any rank.
     """
-    signals = signals_of(trainer)
-    signals.speak()
-    if any_rank(bool(signals.first), trainer.strategy.root_device):
-        raise signals.interruption()
+    handler = signal_handler_of(trainer)
+    handler.restore_output()
+    if any_rank(bool(handler.signum), trainer.strategy.root_device):
+        raise handler.interruption()
 
 
 @contextmanager
-def ended_by_signals(trainer: pl.Trainer) -> Iterator[None]:
-    """End a run after a signal, whatever moment it came; it always speaks again.
+def exit_on_signal(trainer: pl.Trainer) -> Iterator[None]:
+    """End a run after a signal, whatever moment it came; its output is restored.
 
     Raises:
         SystemExit: see `leave`.
     """
-    signals = signals_of(trainer)
-    with signals.given_back():
+    handler = signal_handler_of(trainer)
+    with handler.restored():
         try:
             yield
-            heed_signals(trainer)
+            raise_if_signalled(trainer)
         except Interrupted as stop:
-            signals.speak()
+            handler.restore_output()
             leave(stop)
 
 

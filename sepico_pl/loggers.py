@@ -16,8 +16,8 @@ from pytorch_lightning.utilities import rank_zero_only
 from sepico_pl.tables import (
     Rows,
     remove_leftovers,
+    rename_damaged,
     salvage_rows,
-    set_beside,
     write_rows,
     write_text,
 )
@@ -93,7 +93,7 @@ def forget_after(path: Path, step: int) -> None:
         return
     rows, fault = salvage_rows(path)
     if fault is not None:
-        beside = set_beside(path)
+        beside = rename_damaged(path)
         print(
             f"{path}: {fault}; its {len(rows)} whole rows are kept, the file is {beside.name} now"
         )

@@ -23,7 +23,7 @@ from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.data.geometry import fit, to_tensor
 from sepico_pl.data.painting import Picture, palette_image
 from sepico_pl.data.streams import evenly
-from sepico_pl.reading import load_json
+from sepico_pl.json_files import load_json
 from sepico_pl.tables import write_json
 from sepico_pl.task import SegmentationTask
 from sepico_pl.types import IMAGENET_MEAN, IMAGENET_STD, ByteArray, ClassSet, InputError, Preview

@@ -4,8 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,8 +12,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from pytorch_lightning.utilities import rank_zero_only
 
+from sepico_pl.data.workers import end_with
 from sepico_pl.resuming import FIRST_RANK
-from sepico_pl.stopping import Interrupted, ignore_signals, mute
+from sepico_pl.signal_handling import Interrupted, ignore_signals, mute
 from sepico_pl.types import InputError
 
 
@@ -29,14 +28,7 @@ def follow_first_rank() -> None:
     if is_first_rank():
         return
     sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
-    parent = int(os.environ.get(FIRST_RANK, os.getppid()))
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    end_with(int(os.environ.get(FIRST_RANK, os.getppid())))
 
 
 def refuse_spawning_multirun(trainer: pl.Trainer) -> None:

@@ -1,4 +1,4 @@
-"""Text that users chose, where others read markup: terminals, Markdown, spreadsheets."""
+"""Text of users, files and errors, where others read markup: terminals, Markdown, spreadsheets."""
 
 import io
 import re
@@ -7,6 +7,7 @@ import unicodedata
 
 HARMLESS = re.compile(r"(?! )([^\W_]|[ ,%±-])*(?<! )")
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001
+LONGEST_LINE = 200
 CONTROLS = ("C", "Zl", "Zp")
 
 
@@ -18,6 +19,12 @@ def printable(text: str) -> str:
         else sign
         for sign in text
     )
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, or its class; printable, and not long."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return printable(lines[0][:LONGEST_LINE])
 
 
 def in_markdown(text: str) -> str:

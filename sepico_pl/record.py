@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from sepico_pl.reading import load_json
+from sepico_pl.json_files import load_json
 from sepico_pl.resuming import RECORD
-from sepico_pl.tables import set_beside, write_json
+from sepico_pl.tables import rename_damaged, write_json
 from sepico_pl.types import InputError
 
 Record = dict[str, Any]
@@ -89,10 +89,10 @@ def write_record(
         record = {**before, "choices": {**kept, **anew}, "resumed": resumed_sessions}
         record.setdefault("config", dict(config))  # earlier versions kept none
     else:
-        typed = [word for word in overrides if not word.startswith("resume=")]
+        words = [word for word in overrides if not word.startswith("resume=")]
         record = {
             # A run that ended before its first checkpoint, and begins again, was typed before.
-            "overrides": typed if before is None else before.get("overrides", typed),
+            "overrides": words if before is None else before.get("overrides", words),
             "options": list(options),
             "choices": dict(choices),
             "seed": config["seed"],
@@ -116,7 +116,7 @@ def _earlier(path: Path) -> Record | None:
         reason = f"{path}: holds no list of resumptions"
     except InputError as error:
         reason = str(error).rpartition(";")[0]
-    print(f"{reason}; it is {set_beside(path).name} now, and a new one begins")
+    print(f"{reason}; it is {rename_damaged(path).name} now, and a new one begins")
     return None
 
 

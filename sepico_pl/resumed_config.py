@@ -3,8 +3,8 @@
 What was recorded is data: it was resolved when the run began, and is checked like that of any file.
 Words typed now change it as they would have changed the configuration that it was resolved from:
 conf/ is composed with the recorded options, with and without the words, and the recorded values
-take the places of those that the words do not touch. Shapes of what is passed about: nested dicts
-whose texts are unresolved ("raw") or resolved, and flat ones of their leaves by keys.
+take the places of those that the words do not override. What is passed about are nested dicts,
+their texts unresolved ("raw") or resolved, and flat ones of their leaves by keys.
 """
 
 import os
@@ -28,7 +28,7 @@ from sepico_pl.types import InputError
 Keys = tuple[str | int, ...]
 Leaves = dict[Keys, Any]
 
-OF_NOW = (("resume",), ("checked",))
+NOT_RECORDED = (("resume",), ("checked",))
 """What a file does not set: the checkpoint that is resumed, and a file that is written to."""
 WANDB = "sepico_pl.loggers.wandb_logger"
 
@@ -71,11 +71,11 @@ def continued(recorded: Config, config: DictConfig, folder: Path, what: str) -> 
     """
     before, typed = recorded_and_typed(list(HydraConfig.get().overrides.task))
     without, now = raw(compose("config", before)), raw(config)
-    touched = touched_by(typed, without, now)
-    untyped = {keys: value for keys, value in leaves(recorded) if keys not in touched}
+    overridden = overridden_by(typed, without, now)
+    untyped = {keys: value for keys, value in leaves(recorded) if keys not in overridden}
     check_recorded_targets(nested(untyped), without["trainer"], what)
     refuse_requests(nested(untyped), folder)
-    return resolved(merged(leaves(recorded), without, now, touched))
+    return resolved(merged(leaves(recorded), without, now, overridden))
 
 
 def recorded_and_typed(words: list[str]) -> tuple[list[str], list[str]]:
@@ -95,7 +95,7 @@ def resolved(config: Config) -> Config:
     return absolute_paths(cast(Config, plain))
 
 
-class Touched:
+class Overridden:
     """The keys that words change.
 
     Args:
@@ -112,7 +112,7 @@ class Touched:
         return keys in self.leaves or any(keys[: len(one)] == one for one in self.named)
 
 
-def touched_by(typed: list[str], without: Config, now: Config) -> Touched:
+def overridden_by(typed: list[str], without: Config, now: Config) -> Overridden:
     """Return the keys that the words typed now change.
 
     A value counts also where it is the default, and of the loggers all are replaced.
@@ -128,13 +128,13 @@ def touched_by(typed: list[str], without: Config, now: Config) -> Touched:
     before, after = dict(leaves(without)), dict(leaves(now))
     keys = before.keys() | after.keys()
     differing = [one for one in keys if before.get(one, typed) != after.get(one, typed)]
-    return Touched([*named, *OF_NOW], differing)
+    return Overridden([*named, *NOT_RECORDED], differing)
 
 
 def merged(
-    recorded: Iterable[tuple[Keys, Any]], without: Config, now: Config, touched: Touched
+    recorded: Iterable[tuple[Keys, Any]], without: Config, now: Config, overridden: Overridden
 ) -> Config:
-    """Return the raw configuration: of now where words touch it, as recorded elsewhere.
+    """Return the raw configuration: of now where words override it, as recorded elsewhere.
 
     What is an interpolation and gives the recorded value stays one, so that it follows the words.
     """
@@ -144,12 +144,12 @@ def merged(
     for keys, value in leaves(without):
         if keys in values and _is_interpolation(value):
             base[keys] = value
-    _fix(base, values)
-    base = {keys: value for keys, value in base.items() if keys not in touched}
-    return nested({**base, **{keys: value for keys, value in leaves(now) if keys in touched}})
+    _restore_values(base, values)
+    base = {keys: value for keys, value in base.items() if keys not in overridden}
+    return nested({**base, **{keys: value for keys, value in leaves(now) if keys in overridden}})
 
 
-def _fix(base: Leaves, values: Leaves) -> None:
+def _restore_values(base: Leaves, values: Leaves) -> None:
     """Put recorded values where interpolations give others: first where no other one is behind."""
     while True:
         found = dict(leaves(resolved(nested(base))))
@@ -178,7 +178,7 @@ def refuse_requests(recorded: Config, folder: Path) -> None:
     """Let a run of another machine ask the network for nothing that is not typed now.
 
     Args:
-        recorded: what no word touches.
+        recorded: what no word overridees.
         folder: of the run; its record names the machine.
 
     Raises:

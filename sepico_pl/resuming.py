@@ -4,7 +4,6 @@ Works on words and file names alone, before Hydra and torch are imported. A run 
 anybody: of its record only the names of options in conf/ become words, never its own words.
 """
 
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,6 @@ FIRST_RANK = "SEPICO_FIRST_RANK"
 SHOWING = {"--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--version"}
 """Words that show something and begin no run."""
 INTERPOLATION = "${"
-LARGEST_RECORD = 16 * 2**20
 NO_FILE = "there is no such file; choose last, auto or a file"
 TRACES = (RECORD, "metrics.csv", "last.ckpt", "checkpoints")
 # What a resumed run may have otherwise: it does not shape its weights.
@@ -202,14 +200,13 @@ def newest_run(outputs: Path) -> Found | None:
 
 def read_record(folder: Path) -> dict[str, Any]:
     """Return what `run.json` of a run folder holds; nothing where it is absent or damaged."""
-    path = folder / RECORD
+    from sepico_pl.json_files import load_json  # slower to import than --help takes
+    from sepico_pl.types import InputError
+
     try:
-        if not path.is_file() or path.stat().st_size > LARGEST_RECORD:
-            return {}
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return load_json(folder / RECORD)
+    except InputError:
         return {}
-    return record if isinstance(record, dict) else {}
 
 
 def newest_checkpoint(folder: Path) -> Path | None:

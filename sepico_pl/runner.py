@@ -23,11 +23,18 @@ from sepico_pl.cli import environment
 from sepico_pl.compiling import compile_networks
 from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.folder_lock import locked_folder
+from sepico_pl.job_signals import exit_if_signalled
 from sepico_pl.judging import batch_norm_name, be_quiet, judge
-from sepico_pl.keeping import count_from, ended_by_signals, heed_signals, set_aside, signals_of
+from sepico_pl.keeping import (
+    count_from,
+    exit_on_signal,
+    raise_if_signalled,
+    set_aside,
+    signal_handler_of,
+)
 from sepico_pl.loggers import ended, forget_after
 from sepico_pl.model.recompute import recompute_blocks
-from sepico_pl.multirun import FAILURE, end_after_signal
+from sepico_pl.multirun import FAILURE
 from sepico_pl.processes import (
     follow_first_rank,
     is_first_rank,
@@ -53,7 +60,7 @@ def train(config: DictConfig) -> dict[str, float]:
         InputError: for what cannot be used, before the first step.
         SystemExit: after a signal, once the state is saved.
     """
-    end_after_signal()
+    exit_if_signalled()
     follow_first_rank()
     folder = Path(HydraConfig.get().runtime.output_dir)
     with locked_folder(folder) if is_first_rank() else nullcontext():
@@ -82,7 +89,7 @@ def train_in(folder: Path, config: DictConfig) -> dict[str, float]:
         refuse_spawning_multirun(trainer)
         describe_run(trainer.loggers, plain, record, ["mIoU", *data.pair.classes.subsets])
         prepare_networks(task, plain, trainer)
-        with ended_by_signals(trainer):
+        with exit_on_signal(trainer):
             fit(trainer, task, data, resumed)
             scores = final_scores(trainer, task, data, plain["name"], folder)
     if trainer.is_global_zero:
@@ -118,7 +125,7 @@ def fit(
     """
     with environment(FIRST_RANK, os.environ.get(FIRST_RANK, str(os.getpid()))):
         trainer.fit(task, datamodule=data, ckpt_path=resumed, weights_only=True)
-    heed_signals(trainer)
+    raise_if_signalled(trainer)
 
 
 def final_scores(
@@ -138,7 +145,7 @@ def final_scores(
         return {}
     count_from(trainer, trainer.global_step - 1)  # the scores belong into the last step's row
     scores = judge(trainer, task, data)["target"]
-    signals_of(trainer).speak()
+    signal_handler_of(trainer).restore_output()
     if trainer.is_global_zero:
         write_json(folder / "scores.json", {"target": scores, "batch_norm": task.batch_norm})
         counts = task.confusion["target"].tolist()

@@ -158,7 +158,7 @@ def _is_written(partial: Path) -> bool:
     return int(number) != os.getpid()
 
 
-def set_beside(path: Path) -> Path:
+def rename_damaged(path: Path) -> Path:
     """Rename a damaged file to `<name>.damaged.<suffix>`, or with a number where that is taken."""
     numbers = ("", *(f"_{number}" for number in range(2, 1000)))
     names = (path.with_name(f"{path.stem}.damaged{number}{path.suffix}") for number in numbers)

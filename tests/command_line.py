@@ -54,7 +54,7 @@ def run(module: str, *arguments: str, cwd: Path, **environment: str):
         cwd=cwd,
         capture_output=True,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", **environment},
+        env={"OMP_NUM_THREADS": "1", **os.environ, "COLUMNS": "200", **environment},
         check=False,
     )
 

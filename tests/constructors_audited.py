@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import torch
 from command_line import configured
-from test_constructors import BUILT, JUDGED_ONLY
+from test_constructors import BUILT, EVALUATION_ONLY
 
 from sepico_pl.assembly import build, build_data, build_task
 from sepico_pl.constructors import PARTS, TARGET
@@ -51,9 +51,9 @@ def main() -> None:
         sections = {key.split(".")[0] for key in PARTS}
         print("\n".join(name for key in sections for name in names_in(plain[key])))
     audited.append("now")
-    build("dataset", JUDGED_ONLY)
+    build("dataset", EVALUATION_ONLY)
     audited.clear()
-    print(JUDGED_ONLY[TARGET])
+    print(EVALUATION_ONLY[TARGET])
 
 
 if __name__ == "__main__":

@@ -507,7 +507,7 @@ def attempt_powerless(module: str, words: Sequence[str], folder: Path) -> Outcom
         cwd=folder,
         capture_output=True,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={"OMP_NUM_THREADS": "1", **os.environ},
         check=False,
     )
     return Outcome(done.returncode, done.stderr)

@@ -65,7 +65,7 @@ def start(folder: Path, *words: str, is_job: bool = True) -> subprocess.Popen:
         stdout=(folder / "output.log").open("a"),
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **(slurm(folder) if is_job else {})},
+        env={"OMP_NUM_THREADS": "1", **os.environ, **(slurm(folder) if is_job else {})},
     )
 
 

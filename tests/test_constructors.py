@@ -10,7 +10,7 @@ import pytest
 import torch
 from command_line import CONF, ROOT, configured
 
-from sepico_pl.constructors import INSIDE, PARTS, RECORDED, TYPED, instantiate, offered
+from sepico_pl.constructors import NESTED, PARTS, RECORDED, TYPED, instantiate, offered
 from sepico_pl.types import InputError
 
 BUILT = [
@@ -29,7 +29,7 @@ BUILT = [
     ],
 ]
 """Configurations that together name every part but the next one."""
-JUDGED_ONLY = {"_target_": "sepico_pl.data.benchmarks.nighttime_driving", "root": "there"}
+EVALUATION_ONLY = {"_target_": "sepico_pl.data.benchmarks.nighttime_driving", "root": "there"}
 
 
 def names_in_conf() -> set[str]:
@@ -39,9 +39,12 @@ def names_in_conf() -> set[str]:
 
 def test_the_list_is_what_conf_names() -> None:
     listed = {
-        name for group in (PARTS, INSIDE, RECORDED) for names in group.values() for name in names
+        name for group in (PARTS, NESTED, RECORDED) for names in group.values() for name in names
     }
-    assert listed == names_in_conf() - {"sepico_pl.multirun.MultirunSummary"}
+    assert listed == names_in_conf() - {
+        "sepico_pl.multirun.MultirunSummary",
+        "sepico_pl.job_signals.JobSignals",
+    }
 
 
 def test_what_only_a_user_may_name_is_a_logger() -> None:
@@ -59,13 +62,13 @@ def test_nothing_on_the_list_writes_starts_or_fetches(tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
         check=False,
     )
     assert done.returncode == 0, done.stderr
     built = set(done.stdout.split())
     assert built == {
-        name for group in (PARTS, INSIDE) for names in group.values() for name in names
+        name for group in (PARTS, NESTED) for names in group.values() for name in names
     }
     assert list(tmp_path.iterdir()) == []
 
@@ -115,7 +118,7 @@ def test_parts_arrive_as_plain_types_and_partials_wait_for_arguments() -> None:
     with pytest.raises(TypeError, match="missing"):
         instantiate(adapt, "adapt")
     weights = plain["adapt"]["class_weights"]
-    assert weights["_target_"] in INSIDE["adapt"]
+    assert weights["_target_"] in NESTED["adapt"]
     assert isinstance(plain["data"]["crop_size"], list)
     optim = instantiate(plain["optim"], "optim")
     assert type(optim).__name__ == "AdamWPoly"

@@ -85,7 +85,7 @@ def start(folder: Path, *words: str) -> subprocess.Popen:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={"OMP_NUM_THREADS": "1", **os.environ},
     )
 
 
@@ -124,7 +124,7 @@ def test_a_run_can_be_resumed_at_once_after_its_end(tmp_path: Path) -> None:
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={"OMP_NUM_THREADS": "1", **os.environ},
     )
     first = again.stdout.readline()
     again.kill()

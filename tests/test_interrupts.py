@@ -26,7 +26,7 @@ from real_runs import (
 )
 from soak import differences
 
-from sepico_pl.stopping import STOPPING, Signals
+from sepico_pl.signal_handling import ENDING_SIGNALS, SignalHandler
 
 slow = pytest.mark.slow
 
@@ -193,7 +193,7 @@ def test_a_tee_that_ends_with_the_same_ctrl_c_loses_nothing(tmp_path: Path) -> N
 
 @pytest.fixture
 def _signals_as_before() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in STOPPING}
+    before = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -202,14 +202,14 @@ def _signals_as_before() -> Iterator[None]:
 @pytest.mark.usefixtures("_signals_as_before")
 def test_a_hang_up_that_nohup_ignores_stays_ignored(tmp_path: Path) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    heard = Signals(tmp_path)
-    heard.listen(aloud=False)
+    handler = SignalHandler(tmp_path)
+    handler.install(announces=False)
     assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     signal.raise_signal(signal.SIGHUP)
-    assert heard.first == 0
+    assert handler.signum == 0
     signal.raise_signal(signal.SIGUSR1)
-    heard.speak()
-    assert heard.first == signal.SIGUSR1
+    handler.restore_output()
+    assert handler.signum == signal.SIGUSR1
 
 
 @slow
@@ -229,7 +229,7 @@ SIGNALLING = """
 import os, signal
 from sepico_pl import train
 from sepico_pl.keeping import KeepCheckpoints
-from sepico_pl.runner import AdaptationData
+from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.task import SegmentationTask
 
 
@@ -269,7 +269,7 @@ MOMENTS = {
 @slow
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_signal_after_the_last_step_ends_all_jobs(tmp_path: Path, moment: str) -> None:
-    """With one image to judge on, so that no later one heeds the signal."""
+    """With one image to judge on, so that no later one acts upon the signal."""
     words = changed(QUICK, max_steps=1, val_check_interval=1, val_length=1)
     script = f"{SIGNALLING}{MOMENTS[moment]}\ntrain.main()\n"
     done = subprocess.run(
@@ -277,7 +277,7 @@ def test_a_signal_after_the_last_step_ends_all_jobs(tmp_path: Path, moment: str)
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={"OMP_NUM_THREADS": "1", **os.environ},
         check=False,
     )
     assert done.returncode == 128 + signal.SIGINT, done.stderr

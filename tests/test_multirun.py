@@ -54,7 +54,7 @@ def test_a_signal_ends_all_jobs(tmp_path: Path) -> None:
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={"OMP_NUM_THREADS": "1", **os.environ},
     )
     until = time.monotonic() + 240
     while not list(tmp_path.glob("all/*/checkpoints/step_*.ckpt")):

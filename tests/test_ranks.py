@@ -42,7 +42,7 @@ def command(*words: str) -> list[str]:
 
 
 def environment(folder: Path, **variables: str) -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1", "EXCHANGES": str(folder), **variables}
+    return {"OMP_NUM_THREADS": "1", **os.environ, "EXCHANGES": str(folder), **variables}
 
 
 def two_ranks(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess:

@@ -15,10 +15,10 @@ from sepico_pl.plain_data import check_recorded_targets
 from sepico_pl.resumed_config import (
     leaves,
     merged,
+    overridden_by,
     recorded_and_typed,
     refuse_requests,
     resolved,
-    touched_by,
 )
 from sepico_pl.types import InputError
 
@@ -55,8 +55,8 @@ def going_on(typed: list[str], now: dict | None = None) -> dict:
             runtime=SimpleNamespace(choices={"logger": "csv", "trainer": "x"})
         )
         patch.setattr(HydraConfig, "get", lambda: choices)
-        touched = touched_by(typed, CONF, now)
-    return resolved(merged(leaves(RECORDED), CONF, now, touched))
+        overridden = overridden_by(typed, CONF, now)
+    return resolved(merged(leaves(RECORDED), CONF, now, overridden))
 
 
 def test_what_is_not_typed_stays_as_recorded() -> None:
@@ -135,7 +135,7 @@ def test_a_run_folder_of_a_stranger_runs_nothing(
     path = tmp_path / "run/run.json"
     record = json.loads(path.read_text())
     assert "hydra.run.dir=run" in record["options"]
-    evil = "+hydra.callbacks.x={_target_:os.system,command:'touch pwned'}"
+    evil = "+hydra.callbacks.x={_target_:os.system,command:'override pwned'}"
     record["overrides"] += [evil, "checked=stolen.jsonl"]
     record["options"] += [evil, "--config-dir", "/evil"]
     record["choices"] |= {"contrast": "../../evil", "--experimental-rerun=x": [], "hydra": "x"}

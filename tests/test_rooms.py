@@ -9,7 +9,13 @@ import pytest
 PACKAGE = "sepico_pl"
 SOURCE = Path(__file__).resolve().parents[1] / PACKAGE
 
-FOUNDATION = {"", "types", "ranks", "quoting", "reading"}  # "" is the package itself: __init__.py
+FOUNDATION = {
+    "",
+    "types",
+    "ranks",
+    "quoting",
+    "json_files",
+}  # "" is the package itself: __init__.py
 ROOMS = {"data", "augment", "model", "contrast", "adapt", "metrics"}
 MODULES = {"task", "module"}
 SURROUNDINGS = {"optim", "loggers", "tables", "cli", "limits", "constructors"}
@@ -21,22 +27,23 @@ MAY_IMPORT = {
     "types": set(),
     "ranks": set(),
     "quoting": set(),
-    "reading": {"types"},
+    "json_files": {"types"},
     **dict.fromkeys(ROOMS, FOUNDATION),
     **dict.fromkeys(SURROUNDINGS, FOUNDATION),
     "loggers": FOUNDATION | {"tables"},
     **dict.fromkeys(MODULES, FOUNDATION | ROOMS | MODULES | {"optim"}),
-    "multirun": {"data"},
+    "job_signals": {"data"},
+    "multirun": {"job_signals"},
     "folder_lock": set(),
     "cli": FOUNDATION | {"multirun"},
-    "resuming": {"cli", "folder_lock"},
+    "resuming": {"cli", "folder_lock", "json_files", "types"},
     "plain_data": FOUNDATION | {"constructors", "limits"},
     "resumed_config": FOUNDATION
     | {"assembly", "checkpoints", "constructors", "plain_data", "resuming"},
-    "record": {"reading", "resuming", "tables", "types"},
-    "stopping": FOUNDATION | {"data", "multirun", "resuming"},
-    "processes": FOUNDATION | {"resuming", "stopping"},
-    "keeping": FOUNDATION | {"processes", "stopping", "tables"},
+    "record": {"json_files", "resuming", "tables", "types"},
+    "signal_handling": FOUNDATION | {"data", "job_signals", "resuming"},
+    "processes": FOUNDATION | {"data", "resuming", "signal_handling"},
+    "keeping": FOUNDATION | {"processes", "signal_handling", "tables"},
     "callbacks": FOUNDATION | ROOMS | MODULES,
     "official": FOUNDATION | {"model"},
     "architecture": FOUNDATION | {"model"},
@@ -44,7 +51,7 @@ MAY_IMPORT = {
     "training": FOUNDATION | {"assembly", "boards", "callbacks", "keeping", "pictures"},
     "checkpoints": FOUNDATION | ROOMS | MODULES | {"assembly", "keeping", "plain_data", "resuming"},
     "judging": FOUNDATION | ROOMS | MODULES | SURROUNDINGS | {"assembly", "checkpoints"},
-    "compiling": {"task"},
+    "compiling": {"quoting", "task"},
     "preparing": FOUNDATION | {"data", "assembly", "tables"},
     "boards": FOUNDATION | ROOMS | MODULES,
     "pictures": FOUNDATION | ROOMS | MODULES | {"boards", "tables"},
@@ -86,7 +93,8 @@ MAY_IMPORT = {
         "folder_lock",
         "resumed_config",
         "resuming",
-        "stopping",
+        "signal_handling",
+        "job_signals",
         "multirun",
         "training",
     },

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from sepico_pl.json_files import load_json
 from sepico_pl.loggers import CSVMetrics, forget_after, run_id
-from sepico_pl.reading import load_json
 from sepico_pl.record import write_record
 from sepico_pl.tables import (
     check_writable,

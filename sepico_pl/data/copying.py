@@ -20,7 +20,7 @@ from PIL import Image
 from sepico_pl.data.checks import with_progress
 from sepico_pl.data.files import decode, opened, read_image, read_size
 from sepico_pl.data.geometry import fitted_size, resize_image
-from sepico_pl.data.workers import end_with_parent
+from sepico_pl.data.workers import end_with
 from sepico_pl.types import InputError, Size
 
 FAST_PNG = 1
@@ -61,17 +61,19 @@ def copy_all(jobs: Sequence[Job], box: Size, processes: int) -> int:
 
 def _results(jobs: Sequence[Job], box: Size, processes: int) -> Iterator[str]:
     """Copy in processes that start afresh: a fork of one with threads may hang."""
-    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=_begin) as pool:
+    with ProcessPoolExecutor(
+        processes, get_context("spawn"), initializer=_begin, initargs=(os.getpid(),)
+    ) as pool:
         try:
             yield from pool.map(partial(_copy, (box[0], box[1])), jobs, chunksize=CHUNK)
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _begin() -> None:
-    """Copy with one thread, and for no longer than somebody waits for it."""
+def _begin(parent: int) -> None:
+    """Copy with one thread, and for no longer than the process lives that waits for it."""
     cv2.setNumThreads(1)
-    end_with_parent()
+    end_with(parent)
 
 
 def _is_done(job: Job) -> bool:

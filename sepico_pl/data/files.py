@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from sepico_pl.quoting import first_line
 from sepico_pl.types import ByteArray, InputError
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
@@ -183,4 +184,4 @@ def reason_of(error: Exception) -> str:
     """Return the first line of what an error says, or its name."""
     if isinstance(error, UnidentifiedImageError):
         return f"it is no {', '.join(FORMATS)}"
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return first_line(error)

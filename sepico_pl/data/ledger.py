@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from sepico_pl.reading import DAMAGED, parsed
+from sepico_pl.json_files import DAMAGED, parsed
 
 Record = dict[str, Any]
 

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from multiprocessing import parent_process
 from multiprocessing.context import ForkContext, ForkProcess
 
-STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
-LOOK_EVERY = 1.0
+ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
+POLL_SECONDS = 1.0
 
 
 @contextmanager
-def held_back(signals: Iterable[int]) -> Iterator[None]:
+def blocked(signals: Iterable[int]) -> Iterator[None]:
     """Let signals wait; processes that are started meanwhile never get them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
@@ -31,31 +31,35 @@ class LoaderProcess(ForkProcess):
     """
 
     def start(self) -> None:
-        """Start without a moment in which a signal would be heeded."""
-        with held_back(STOPPING):
+        """Start without a moment in which a signal would count."""
+        with blocked(ENDING_SIGNALS):
             super().start()
 
     def run(self) -> None:
         """Load."""
-        threading.Thread(target=_heed_parent, daemon=True).start()
+        threading.Thread(target=_exit_with_parent, daemon=True).start()
         super().run()
 
 
-def _heed_parent() -> None:
+def _exit_with_parent() -> None:
     """End where the parent asks for it or has ended; with 0, as torch takes others for a fault."""
     while has_parent():
-        heard = signal.sigtimedwait([signal.SIGTERM], LOOK_EVERY)
+        heard = signal.sigtimedwait([signal.SIGTERM], POLL_SECONDS)
         if heard is not None and heard.si_pid == os.getppid():
             break
     os._exit(0)
 
 
-def end_with_parent() -> None:
-    """End this process soon after the one that started it, even if that one is killed."""
+def end_with(parent: int) -> None:
+    """End this process soon after its parent process, even if that one is killed.
+
+    Args:
+        parent: the number of the parent process.
+    """
 
     def watch() -> None:
-        while has_parent():
-            time.sleep(LOOK_EVERY)
+        while os.getppid() == parent:
+            time.sleep(POLL_SECONDS)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

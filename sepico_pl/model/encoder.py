@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sepico_pl.model.weights import adopt_file, is_classifier
+from sepico_pl.quoting import first_line
 from sepico_pl.types import InputError
 
 Norm = Literal["batch", "group"]
@@ -113,7 +114,7 @@ class SmpEncoder(Encoder):
         except (AssertionError, RuntimeError, ValueError) as error:
             message = (
                 f"backbone.name={name} does not take images of every size "
-                f"({_first_line(error)}); choose one that does: tu-convnext_*, tu-pvt_v2_*, resnet*"
+                f"({first_line(error)}); choose one that does: tu-convnext_*, tu-pvt_v2_*, resnet*"
             )
             raise InputError(message) from error
 
@@ -172,12 +173,12 @@ def fetching(name: str, weights: str | None) -> Iterator[None]:
             "smp.encoders.get_encoder_names() lists the names, timm encoders are tu-<name>, and "
             "plain vision transformers go with backbone=dinov2_small backbone.name=<timm's name>"
         )
-        message = f"backbone.name={name}, backbone.weights={weights}: {_first_line(error)}; {hint}"
+        message = f"backbone.name={name}, backbone.weights={weights}: {first_line(error)}; {hint}"
         raise InputError(message) from error
     except OSError as error:
         message = (
             f"backbone.weights={weights}: the weights of {name}{_published(name, weights)} could "
-            f"not be fetched ({_first_line(error)}); connect to the network once, give that file "
+            f"not be fetched ({first_line(error)}); connect to the network once, give that file "
             "as backbone.weights=<file>, or set backbone.weights=null"
         )
         raise InputError(message) from error
@@ -192,7 +193,3 @@ def _published(name: str, weights: str | None) -> str:
         published = timm.get_pretrained_cfg(name.removeprefix(TIMM), allow_unregistered=True)
         repository = getattr(published, "hf_hub_id", None)
     return f" (model.safetensors of {repository} on the Hugging Face hub)" if repository else ""
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

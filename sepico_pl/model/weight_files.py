@@ -24,7 +24,6 @@ LARGEST_INDEX = 4 << 20
 ZIP_START = b"PK\x03\x04"
 DIGEST = "sepico_pl_sha256"
 """Key of the metadata; the only one, as safetensors writes several in any order."""
-"""Metadata of a safetensors file of ours: key of its digest, and what says that it has one."""
 
 
 def check_file(path: Path) -> None:

@@ -14,6 +14,7 @@ from torch.serialization import safe_globals
 
 from sepico_pl.model.pickles import ForeignObjects
 from sepico_pl.model.weight_files import check_digest, check_file, check_tensors
+from sepico_pl.quoting import first_line, printable
 from sepico_pl.types import InputError
 
 Tensors = dict[str, Tensor]
@@ -79,8 +80,7 @@ def _refusal(path: Path, key: str, names: Collection[str]) -> str:
 
 
 def _broken(path: Path, key: str, error: Exception) -> str:
-    reason = printable((str(error).splitlines() or [type(error).__name__])[0])
-    return f"{key}={path}: cannot be read as tensors ({reason}); is the file whole?"
+    return f"{key}={path}: cannot be read as tensors ({first_line(error)}); is the file whole?"
 
 
 def read_tensors(path: Path, key: str) -> Tensors:
@@ -111,14 +111,10 @@ def read_tensors(path: Path, key: str) -> Tensors:
     return tensors
 
 
-def printable(text: str) -> str:
-    """Return text from a file for one line of a terminal: no control characters, and not long."""
-    return "".join(one if one.isprintable() else "?" for one in text[:SHOWN_CHARACTERS])
-
-
 def list_keys(keys: Collection[str], separator: str = ", ") -> str:
     """Name the first keys of a collection, and say how many more there are."""
-    named = separator.join(printable(str(key)) for key in list(keys)[:SHOWN_KEYS])
+    shown = [printable(str(key)[:SHOWN_CHARACTERS]) for key in list(keys)[:SHOWN_KEYS]]
+    named = separator.join(shown)
     more = len(keys) - SHOWN_KEYS
     return f"{named} and {more} more" if more > 0 else named
 

@@ -10,8 +10,8 @@ from typing import Any
 from rich.table import Table
 from torch import Tensor
 
+from sepico_pl.json_files import load_json
 from sepico_pl.quoting import in_csv, printable
-from sepico_pl.reading import load_json
 from sepico_pl.reporting.embedding_map import Points, draw
 from sepico_pl.reporting.embedding_measures import COUNTS, MEASURES
 from sepico_pl.tables import plain_console, write_json, write_text

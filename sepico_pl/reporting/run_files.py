@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
-from sepico_pl.reading import Content
+from sepico_pl.json_files import Content
 from sepico_pl.tables import LARGEST_STEP
 
 MOST_CLASSES = 256

@@ -17,7 +17,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sepico_pl.reading import Kind, checked, load_json, read_json
+from sepico_pl.json_files import Kind, checked, load_json, read_json
 from sepico_pl.reporting.run_files import Confusion, Embeddings, PanelFile, Record, Scores
 from sepico_pl.resuming import RECORD
 from sepico_pl.tables import read_rows

@@ -1,7 +1,6 @@
 """Makes a model to use of a checkpoint, or of a folder that `save_pretrained` wrote."""
 
 import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from sepico_pl.checkpoints import built_from_file, read_checkpoint
 from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.data.datasets import ImageFolder
 from sepico_pl.data.listing import images_by_stem
+from sepico_pl.json_files import load_json
 from sepico_pl.model.allocation import bounded_by
 from sepico_pl.model.weights import Tensors, read_file, take_over
 from sepico_pl.serving.model import SegmentationModel
@@ -23,8 +23,6 @@ from sepico_pl.task import BatchNormPolicy, batch_norm_policy
 from sepico_pl.types import IMAGENET_MEAN, IMAGENET_STD, InputError
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-LARGEST_CONFIG = 2**24
-"""Bytes; ours have a few thousand."""
 PREFIXES = {"student": "student.", "teacher": "teacher.network."}
 
 
@@ -75,7 +73,7 @@ def load(
 def _of_folder(folder: Path, network: str) -> SegmentationModel:
     """Load what `save_pretrained` wrote, tensors and plain types only."""
     with _built_from_folder(folder):
-        parts = json.loads(_text_of(folder / CONFIG))
+        parts = load_json(folder / CONFIG, "give a folder that export wrote")
     weights = read_file(folder / WEIGHTS, "checkpoint")
     with _built_from_folder(folder), bounded_by(weights, CONFIG):
         model = SegmentationModel(**parts)
@@ -103,18 +101,6 @@ def _built_from_folder(folder: Path) -> Iterator[None]:
             "give a checkpoint of sepico_pl, or a folder that export wrote"
         )
         raise InputError(message) from error
-
-
-def _text_of(path: Path) -> str:
-    """Read a small text file.
-
-    Raises:
-        ValueError: if it is too large to be a model's configuration.
-    """
-    if path.stat().st_size > LARGEST_CONFIG:
-        message = f"{path.stat().st_size} bytes are no configuration"
-        raise ValueError(message)
-    return path.read_text(encoding="utf-8")
 
 
 def _of_checkpoint(

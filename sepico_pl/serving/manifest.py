@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sepico_pl.reading import DAMAGED, parsed
+from sepico_pl.json_files import DAMAGED, parsed
 from sepico_pl.serving.inputs import Photograph
 from sepico_pl.serving.results import result_files
 from sepico_pl.tables import written_whole

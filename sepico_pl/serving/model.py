@@ -22,6 +22,7 @@ from sepico_pl.model.segmentor import Segmentor
 from sepico_pl.model.weight_files import write_safetensors
 from sepico_pl.model.weights import read_file, take_over
 from sepico_pl.plain_data import check_file_config
+from sepico_pl.quoting import first_line
 from sepico_pl.serving.card import model_card
 from sepico_pl.serving.images import ImageLike, to_rgb
 from sepico_pl.types import ByteArray, ClassSet, InputError
@@ -119,10 +120,9 @@ class SegmentationModel(
             message = f"{pretrained_model_name_or_path}: {error}"
             raise InputError(message) from error
         except (*REFUSALS, RecursionError) as error:
-            reason = " ".join(str(error).split())[:300] or type(error).__name__
             message = (
                 f"{pretrained_model_name_or_path}: its config.json is not one of "
-                f"save_pretrained's ({reason})"
+                f"save_pretrained's ({first_line(error)})"
             )
             raise InputError(message) from error
         return model

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
+from sepico_pl.quoting import first_line
 from sepico_pl.serving.model import SegmentationModel
 from sepico_pl.types import InputError
 
@@ -138,8 +139,8 @@ def metadata_of(model: SegmentationModel) -> dict[str, str]:
 
 def no_program(form: str, error: Exception) -> InputError:
     """Say that a network cannot be had in a form."""
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
     return InputError(
-        f"formats: this network cannot be exported as {form} for images of any size ({reason}); "
+        f"formats: this network cannot be exported as {form} for images of any size "
+        f"({first_line(error)}); "
         f"leave {form} out; docs/using.md lists what works"
     )

@@ -19,11 +19,11 @@ from sepico_pl.types import InputError
 HERE = "127.0.0.1"
 LARGEST_UPLOAD = 3 * LARGEST + (1 << 20)
 """Bytes of a file: the largest image that is read, uncompressed."""
-KEPT, SWEPT = 300, 60
+UPLOAD_SECONDS, SWEEP_SECONDS = 300, 60
 """Seconds that an upload is kept, and between two looks for older ones."""
-FAREWELL = 3
+SHUTDOWN_SECONDS = 3
 """Seconds that open connections have to end when the page does."""
-ENDING = (signal.SIGINT, signal.SIGTERM)
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 HEADER = """
 <h1>What the network sees</h1>
 <p>Drop an image. It stays on this machine.</p>
@@ -32,7 +32,9 @@ HEADER = """
 
 def page_of(sides: Sequence[Side]) -> gr.Blocks:
     """Build the page: an image in, the answer below."""
-    page = gr.Blocks(title="sepico_pl", analytics_enabled=False, delete_cache=(SWEPT, KEPT))
+    page = gr.Blocks(
+        title="sepico_pl", analytics_enabled=False, delete_cache=(SWEEP_SECONDS, UPLOAD_SECONDS)
+    )
     with page:
         gr.HTML(HEADER, padding=True)
         file = gr.File(label="Image", file_types=["image"], elem_id="image")
@@ -49,7 +51,7 @@ def until_signalled() -> Iterator[threading.Event]:
     would do nothing; and SIGTERM would leave the uploads behind.
     """
     ended = threading.Event()
-    former = {one: signal.signal(one, lambda *_: ended.set()) for one in ENDING}
+    former = {one: signal.signal(one, lambda *_: ended.set()) for one in ENDING_SIGNALS}
     try:
         yield ended
     finally:
@@ -91,5 +93,5 @@ def served(sides: Sequence[Side], port: int | None, *, open_browser: bool) -> It
         try:
             yield page
         finally:
-            page.server.config.timeout_graceful_shutdown = FAREWELL
+            page.server.config.timeout_graceful_shutdown = SHUTDOWN_SECONDS
             page.close(verbose=False)

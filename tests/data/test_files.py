@@ -80,13 +80,13 @@ def test_bombs_take_little_memory_and_warn_of_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", ["RGB", "L", "LA", "P", "RGBA", "CMYK", "1"])
 @pytest.mark.parametrize("orientation", [None, 3, 6])
 def test_strips_are_the_image(tmp_path: Path, mode: str, orientation: int | None) -> None:
-    dice = np.random.default_rng(0).integers(0, 256, (STRIP + 7, STRIP * 2 + 3, 3), dtype=np.uint8)
+    rng = np.random.default_rng(0).integers(0, 256, (STRIP + 7, STRIP * 2 + 3, 3), dtype=np.uint8)
     exif = Image.Exif()
     if orientation:
         exif[0x0112] = orientation
     file = tmp_path / "a.tif"
-    Image.fromarray(dice).convert(mode).save(file, exif=exif)
-    upright = Image.fromarray(dice).convert(mode)
+    Image.fromarray(rng).convert(mode).save(file, exif=exif)
+    upright = Image.fromarray(rng).convert(mode)
     if orientation:
         upright = upright.transpose(TURNS[orientation])
     expected = np.asarray(upright.convert("RGB"))
@@ -97,30 +97,30 @@ def test_strips_are_the_image(tmp_path: Path, mode: str, orientation: int | None
 
 
 def encoded(form: str, mode: str) -> bytes:
-    dice = np.random.default_rng(1).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    rng = np.random.default_rng(1).integers(0, 256, (20, 30, 3), dtype=np.uint8)
     exif = Image.Exif()
     exif[0x0112] = 6
     content = io.BytesIO()
-    image = Image.fromarray(dice).convert(mode)
+    image = Image.fromarray(rng).convert(mode)
     image.save(content, form, **({} if form == "BMP" else {"exif": exif}))
     return content.getvalue()
 
 
-def flipped(content: bytes, dice: np.random.Generator) -> bytes:
+def flipped(content: bytes, rng: np.random.Generator) -> bytes:
     damaged = bytearray(content)
-    for place in dice.integers(0, len(content), dice.integers(1, 8)):
-        damaged[place] = dice.integers(0, 256)
-    return bytes(damaged[: None if dice.random() < 0.8 else dice.integers(0, len(content))])
+    for place in rng.integers(0, len(content), rng.integers(1, 8)):
+        damaged[place] = rng.integers(0, 256)
+    return bytes(damaged[: None if rng.random() < 0.8 else rng.integers(0, len(content))])
 
 
-def mended(content: bytes, dice: np.random.Generator) -> bytes:
+def mended(content: bytes, rng: np.random.Generator) -> bytes:
     """Damage a PNG's chunks, with their checksums right again."""
     parts, at = [content[:8]], 8
     while at < len(content):
         (length,) = struct.unpack(">I", content[at : at + 4])
         chunk = bytearray(content[at + 4 : at + 8 + length])
-        if dice.random() < 0.4:
-            chunk[dice.integers(0, len(chunk))] ^= 1 << dice.integers(0, 8)
+        if rng.random() < 0.4:
+            chunk[rng.integers(0, len(chunk))] ^= 1 << rng.integers(0, 8)
         parts += [struct.pack(">I", length), bytes(chunk), struct.pack(">I", zlib.crc32(chunk))]
         at += 12 + length
     return b"".join(parts)
@@ -135,11 +135,11 @@ def mended(content: bytes, dice: np.random.Generator) -> bytes:
 )
 def test_damaged_images_are_one_line(tmp_path: Path, form: str, mode: str) -> None:
     whole = encoded(form, mode)
-    dice = np.random.default_rng(2)
+    rng = np.random.default_rng(2)
     changes: list[Callable] = [flipped, mended] if form == "PNG" else [flipped]
     for _ in range(60):
         for change in changes:
-            (tmp_path / "a.png").write_bytes(change(whole, dice))
+            (tmp_path / "a.png").write_bytes(change(whole, rng))
             for read in READERS:
                 assert said(read, tmp_path / "a.png").count("\n") == 0
 

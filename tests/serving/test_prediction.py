@@ -268,7 +268,7 @@ def test_a_hundred_real_photographs(
     running = subprocess.Popen(
         [*command, "images=photographs", "output=out", "batch_size=2"],
         cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={"OMP_NUM_THREADS": "1", **os.environ},
     )
     while running.poll() is None and len(list(out.glob("overlay/*.jpg"))) < 30:
         time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""Signals that end a run: noted when they come, heeded between two steps."""
+"""Signals that end a run: remembered when they come, acted upon between two steps."""
 
 import os
 import select
@@ -11,11 +11,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-from sepico_pl.data.workers import STOPPING
-from sepico_pl.multirun import ENDING
+from sepico_pl.data.workers import ENDING_SIGNALS
+from sepico_pl.job_signals import SIGNAL_STATE
 from sepico_pl.resuming import newest_checkpoint
 
-PATIENCE = 3.0
+SECOND_COUNTS_AFTER = 3.0
 OUTPUTS = (1, 2)
 
 
@@ -33,104 +33,108 @@ class Interrupted(SystemExit):
         self.signum, self.checkpoint = signum, checkpoint
 
 
-class Signals:
-    """The first signal that asked a run to end; the ones that follow it.
+class SignalHandler:
+    """Remembers the first signal that asks a run to end, and ignores most that follow it.
 
-    From the first one on nothing is printed until `speak`: what showed it, a terminal or a `tee`,
-    is often gone with the same signal, and a progress bar that cannot be drawn would end the run
-    before its step is saved.
+    From the first one on nothing is printed until `restore_output`: what showed it, a terminal or
+    a `tee`, is often gone with the same signal, and a progress bar that cannot be drawn would end
+    the run before its step is saved.
 
     Args:
         folder: of the run.
 
     Attributes:
-        first: the number of the signal; 0 for none yet.
-        deaf: whether a second Ctrl-C counts for nothing.
+        signum: the number of the signal; 0 for none yet.
+        ignores_second: whether a second Ctrl-C counts for nothing.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Have heard nothing."""
+        """Begin without a signal."""
         self.folder = folder
-        self.aloud = True
-        self.first = 0
+        self.announces = True
+        self.signum = 0
         self.since = 0.0
-        self.deaf = False
+        self.ignores_second = False
         self.outputs: dict[int, int] = {}
 
-    def listen(self, *, aloud: bool) -> None:
-        """Note signals from now on, but for a SIGHUP that `nohup` wants ignored.
+    def install(self, *, announces: bool) -> None:
+        """Handle signals from now on, but for a SIGHUP that `nohup` wants ignored.
 
-        `given_back` gives them back to who had them.
+        `restored` brings back the handlers of before.
 
         Args:
-            aloud: whether to say that a signal was noted; one of several processes does.
+            announces: whether to say that a signal came; one of several processes does.
         """
-        self.aloud = aloud
+        self.announces = announces
         if threading.current_thread() is not threading.main_thread():
             return
-        for number in STOPPING:
+        for number in ENDING_SIGNALS:
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-                signal.signal(number, self._note)
+                signal.signal(number, self._handle)
 
-    def heard(self) -> dict[int, Callable[[int, FrameType | None], None]]:
-        """Return who hears the signals that are listened to, by their numbers."""
-        return {number: self._note for number in STOPPING if self._hears(number)}
+    def installed(self) -> dict[int, Callable[[int, FrameType | None], None]]:
+        """Return this handler by the numbers of the signals that it handles."""
+        return {number: self._handle for number in ENDING_SIGNALS if self._is_installed(number)}
 
     @contextmanager
-    def given_back(self) -> Iterator[None]:
-        """Speak again at the end, and give the signals back to who has them now.
+    def restored(self) -> Iterator[None]:
+        """Restore output and handlers at the end.
 
         Those that are ignored by then, as the process ends, stay so.
         """
-        before = {number: signal.getsignal(number) for number in STOPPING}
+        before = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
         try:
             yield
         finally:
-            self.speak()
+            self.restore_output()
             for number, handler in before.items():
-                if self._hears(number):
+                if self._is_installed(number):
                     signal.signal(number, handler)
 
     @contextmanager
     def saving(self) -> Iterator[None]:
         """Let nothing that is pressed twice break off what is being written."""
-        before, self.deaf = self.deaf, True
+        before, self.ignores_second = self.ignores_second, True
         try:
             yield
         finally:
-            self.deaf = before
+            self.ignores_second = before
 
     def interruption(self) -> Interrupted:
         """Return what ends the run."""
-        return Interrupted(self.first or signal.SIGTERM, newest_checkpoint(self.folder))
+        return Interrupted(self.signum or signal.SIGTERM, newest_checkpoint(self.folder))
 
-    def speak(self) -> None:
+    def restore_output(self) -> None:
         """Print again, where somebody is still there to read."""
         flush_outputs()
         for output, copy in self.outputs.items():
-            if is_read(copy):
+            if is_open(copy):
                 os.dup2(copy, output)
             os.close(copy)
         self.outputs = {}
 
-    def _hears(self, number: int) -> bool:
-        return signal.getsignal(number) == self._note
+    def _is_installed(self, number: int) -> bool:
+        return signal.getsignal(number) == self._handle
 
-    def _note(self, signum: int, _: FrameType | None) -> None:
-        if not self.first:
-            self.first, self.since = signum, time.monotonic()
-            ENDING.signum = signum
-            self._fall_silent()
-        elif signum == signal.SIGINT and not self.deaf and time.monotonic() > self.since + PATIENCE:
+    def _handle(self, signum: int, _: FrameType | None) -> None:
+        if not self.signum:
+            self.signum, self.since = signum, time.monotonic()
+            SIGNAL_STATE.signum = signum
+            self._mute_output()
+        elif (
+            signum == signal.SIGINT
+            and not self.ignores_second
+            and time.monotonic() > self.since + SECOND_COUNTS_AFTER
+        ):
             raise self.interruption()
 
-    def _fall_silent(self) -> None:
+    def _mute_output(self) -> None:
         flush_outputs()
         message = (
-            f"\n{signal.Signals(self.first).name}: the run ends once its last step is saved; "
-            f"Ctrl-C after {PATIENCE:.0f} seconds ends at once\n"
+            f"\n{signal.Signals(self.signum).name}: the run ends once its last step is saved; "
+            f"Ctrl-C after {SECOND_COUNTS_AFTER:.0f} seconds ends at once\n"
         )
-        if self.aloud:
+        if self.announces:
             with suppress(OSError):
                 os.write(2, message.encode())
         for output in OUTPUTS:
@@ -147,9 +151,9 @@ def mute(outputs: Iterable[int]) -> None:
     os.close(nowhere)
 
 
-def mute_unread() -> None:
+def mute_closed_outputs() -> None:
     """Mute a terminal that has closed, or a pipe that nobody reads, whether by a signal or not."""
-    lost = [output for output in OUTPUTS if not is_read(output)]
+    lost = [output for output in OUTPUTS if not is_open(output)]
     if lost:
         mute(lost)
 
@@ -162,7 +166,7 @@ def flush_outputs() -> None:
             output.flush()
 
 
-def is_read(output: int) -> bool:
+def is_open(output: int) -> bool:
     """Whether a terminal is still open, or the reader of a pipe there; files always are."""
     asked = select.poll()
     asked.register(output, 0)
@@ -172,5 +176,5 @@ def is_read(output: int) -> bool:
 def ignore_signals() -> None:
     """Let nothing end this process any more but its own end, and SIGKILL."""
     if threading.current_thread() is threading.main_thread():
-        for number in STOPPING:
+        for number in ENDING_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
