@@ -42,8 +42,8 @@ def load_json(path: Path, remedy: str = REMEDY) -> dict[str, Any]:
         InputError: if it cannot be read or is no dict.
     """
     try:
-        if path.exists() and not path.is_file():
-            message = f"{path}: no file; {remedy}"
+        if path.is_fifo():  # reading it would wait for a writer
+            message = f"{path}: a pipe where a file should be; {remedy}"
             raise InputError(message)
         if path.stat().st_size > LARGEST:
             message = f"{path}: has more than {LARGEST} bytes; {remedy}"

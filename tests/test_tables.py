@@ -194,6 +194,9 @@ def test_an_unreadable_file_is_one_line(tmp_path: Path) -> None:
         load_json(tmp_path)
     with pytest.raises(InputError, match="null byte"):
         load_json(tmp_path / "a\x00b")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="a pipe where a file should be"):
+        load_json(tmp_path / "pipe")
 
 
 @pytest.mark.parametrize("name", ["file/a.json", "folder", "x" * 300, "file/deep/a.json"])
