@@ -14,11 +14,11 @@ from sepico_pl.types import InputError
 
 def failed_jobs(folders: Sequence[Path]) -> list[str]:
     """Return a line for each job of a multirun that was refused before it was a run."""
-    notes = sorted({path for folder in folders for path in folder.rglob(FAILURE)})
+    files = sorted({path for folder in folders for path in folder.rglob(FAILURE)})
     return [
-        f"{note.parent}: failed: {note.read_text(encoding='utf-8', errors='replace')[:300].strip()}"
-        for note in notes
-        if not (note.parent / RECORD).is_file()
+        f"{path.parent}: failed: {path.read_text(encoding='utf-8', errors='replace')[:300].strip()}"
+        for path in files
+        if not (path.parent / RECORD).is_file()
     ]
 
 

@@ -13,7 +13,6 @@ from markupsafe import Markup
 from omegaconf import DictConfig, OmegaConf
 
 from sepico_pl.limits import PATH, OrNull, Rule, check_limits
-from sepico_pl.quoting import never_fail_to_print
 from sepico_pl.reporting import page_settings
 from sepico_pl.reporting.page_curves import charts
 from sepico_pl.reporting.page_map import map_of
@@ -50,7 +49,6 @@ def report(config: DictConfig) -> Path:
         None if plain[key] is None else Path(plain[key]).expanduser() for key in RULES
     )
     assert folder is not None  # a mandatory key
-    never_fail_to_print()
     path = write_report(folder, baseline, output)
     print(f"written: {path}")
     return path

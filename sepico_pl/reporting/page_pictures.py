@@ -8,14 +8,13 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from sepico_pl.data.files import opened
 from sepico_pl.reporting.run_files import PanelFile, SceneFiles, lies_inside
+from sepico_pl.types import InputError
 
 STEPS = 6
 WIDEST = 640
 HIGHEST = 4 * WIDEST
-LARGEST = 2**25
-"""Pixels of an image in a panel."""
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 PREDICTIONS = ("student", "teacher", "confidence")
 LEARNT = (
     ("mixed_{}.jpg", "mixed image"),
@@ -142,12 +141,9 @@ def pictures_of(folder: Path, files: dict[str, str]) -> list[Picture]:
 def picture_of(kind: str, path: Path) -> Picture | None:
     """Read an image, made no wider than `WIDEST` pixels; None if it is no sensible one."""
     try:
-        with Image.open(path, formats=("PNG", "JPEG")) as image:
-            if image.width * image.height > LARGEST:
-                return None
-            image.load()
-        return encoded(kind, image)
-    except UNREADABLE:
+        with opened(path, "image") as image:
+            return encoded(kind, image)
+    except InputError:
         return None
 
 

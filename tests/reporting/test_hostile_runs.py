@@ -213,7 +213,7 @@ def bomb() -> bytes:
 def test_images_that_are_too_large_or_no_images_are_left_out(run: Path) -> None:
     pictures = run / "pictures"
     (pictures / "scene_0.jpg").write_bytes(bomb())
-    Image.fromarray(np.zeros((6000, 6000), np.uint8)).save(pictures / "scene_0_truth.png")
+    Image.fromarray(np.zeros((8192, 6145), np.uint8)).save(pictures / "scene_0_truth.png")
     shot = pictures / "step_00000100"
     (shot / "scene_0_student.png").write_text("<svg/>")
     Image.new("I;16", (9, 9)).save(shot / "scene_0_teacher.png")
