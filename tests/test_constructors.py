@@ -4,13 +4,15 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
-import torch
 from command_line import CONF, ROOT, configured
 
-from sepico_pl.constructors import NESTED, PARTS, RECORDED, TYPED, instantiate, offered
+from sepico_pl.adapt.pseudo_labels import DayNightVote, teacher_vote
+from sepico_pl.assembly import build_data, build_task
+from sepico_pl.constructors import NESTED, PARTS, RECORDED, TYPED, instantiate
 from sepico_pl.types import InputError
 
 BUILT = [
@@ -112,20 +114,17 @@ def test_an_encoder_inside_a_part_is_not_built() -> None:
         instantiate(nested, "backbone")
 
 
-def test_parts_arrive_as_plain_types_and_partials_wait_for_arguments() -> None:
-    plain = configured("dataset=dark_zurich", "vote=teacher", "class_weights=night")
-    adapt = {key: value for key, value in plain["adapt"].items() if key in ("_target_", "vote")}
-    with pytest.raises(TypeError, match="missing"):
-        instantiate(adapt, "adapt")
-    weights = plain["adapt"]["class_weights"]
-    assert weights["_target_"] in NESTED["adapt"]
-    assert isinstance(plain["data"]["crop_size"], list)
-    optim = instantiate(plain["optim"], "optim")
-    assert type(optim).__name__ == "AdamWPoly"
-    partial = instantiate({**plain["optim"], "_partial_": True}, "optim")
-    assert type(partial(power=2.0)) is type(optim)
-    assert partial(power=2.0).power == 2.0
-    assert offered("optim") == PARTS["optim"]
+def test_what_stands_inside_is_built_and_partials_wait_for_arguments() -> None:
+    words = ["dataset=dark_zurich", "class_weights=night", "data.crop_size=[32,48]"]
+    plain = configured(*words, "vote=day_night")
+    task = build_task(plain, build_data(plain).pair)
+    assert isinstance(task.vote, DayNightVote)
+    assert task.vote.class_weights.shape == (19,)
+    assert task.crop.size == [32, 48]
+    plain = configured(*words, "vote=teacher")
+    task = build_task(plain, build_data(plain).pair)
+    assert isinstance(task.vote, partial)
+    assert task.vote.func is teacher_vote
 
 
 @pytest.mark.parametrize(
@@ -149,4 +148,3 @@ def test_an_encoder_is_never_looked_for_by_its_name(name: str) -> None:
     }
     with pytest.raises(InputError, match="never fetched by its name"):
         instantiate(vit, "backbone")
-    assert torch.is_grad_enabled()
