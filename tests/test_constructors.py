@@ -12,6 +12,7 @@ from command_line import CONF, ROOT, configured
 
 from sepico_pl.adapt.pseudo_labels import DayNightVote, teacher_vote
 from sepico_pl.assembly import build_data, build_task
+from sepico_pl.augment.balanced_crop import ClassBalancedCrop
 from sepico_pl.constructors import NESTED, PARTS, RECORDED, TYPED, instantiate
 from sepico_pl.types import InputError
 
@@ -120,7 +121,7 @@ def test_what_stands_inside_is_built_and_partials_wait_for_arguments() -> None:
     task = build_task(plain, build_data(plain).pair)
     assert isinstance(task.vote, DayNightVote)
     assert task.vote.class_weights.shape == (19,)
-    assert task.crop.size == [32, 48]
+    assert isinstance(task.crop, ClassBalancedCrop)
     plain = configured(*words, "vote=teacher")
     task = build_task(plain, build_data(plain).pair)
     assert isinstance(task.vote, partial)
