@@ -18,11 +18,13 @@ from sepico_pl.data.listing import images_by_stem
 from sepico_pl.json_files import load_json
 from sepico_pl.model.allocation import bounded_by
 from sepico_pl.model.weights import Tensors, read_file, take_over
+from sepico_pl.quoting import first_line
 from sepico_pl.serving.model import SegmentationModel
 from sepico_pl.task import BatchNormPolicy, batch_norm_policy
 from sepico_pl.types import IMAGENET_MEAN, IMAGENET_STD, InputError
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+REMEDY = "give a checkpoint of sepico_pl, or a folder that export wrote"
 PREFIXES = {"student": "student.", "teacher": "teacher.network."}
 
 
@@ -72,8 +74,10 @@ def load(
 
 def _of_folder(folder: Path, network: str) -> SegmentationModel:
     """Load what `save_pretrained` wrote, tensors and plain types only."""
-    with _built_from_folder(folder):
-        parts = load_json(folder / CONFIG, "give a folder that export wrote")
+    if not (folder / CONFIG).exists():
+        message = f"checkpoint={folder}: has no {CONFIG}; {REMEDY}"
+        raise InputError(message)
+    parts = load_json(folder / CONFIG, REMEDY)
     weights = read_file(folder / WEIGHTS, "checkpoint")
     with _built_from_folder(folder), bounded_by(weights, CONFIG):
         model = SegmentationModel(**parts)
@@ -96,10 +100,7 @@ def _built_from_folder(folder: Path) -> Iterator[None]:
     except InputError as error:
         raise InputError(f"checkpoint={folder}: {error}") from error
     except (OSError, RecursionError, *REFUSALS) as error:
-        message = (
-            f"checkpoint={folder}: no folder of save_pretrained's ({CONFIG}: {error}); "
-            "give a checkpoint of sepico_pl, or a folder that export wrote"
-        )
+        message = f"checkpoint={folder}: {CONFIG} fits no model ({first_line(error)}); {REMEDY}"
         raise InputError(message) from error
 
 

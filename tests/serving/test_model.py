@@ -174,7 +174,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         "nowhere.ckpt": "no such file",
         "other.ckpt": "not written by sepico_pl",
         "text.ckpt": "is the file whole",
-        "folder": "no folder of save_pretrained's",
+        "folder": "has no config.json; give a checkpoint of sepico_pl, or a folder",
     }.items():
         with pytest.raises(InputError, match=said) as caught:
             sepico_pl.load(tmp_path / name)
