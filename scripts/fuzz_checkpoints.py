@@ -12,7 +12,6 @@ import collections
 import contextlib
 import io
 import os
-import resource
 import sys
 import tempfile
 import zipfile
@@ -26,6 +25,7 @@ os.environ.update(WANDB_MODE="offline", NO_ALBUMENTATIONS_UPDATE="1", HF_HUB_OFF
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from hostile_cases import STREETS, attempt
+from peak_memory import peak_memory
 
 from sepico_pl.checkpoints import read_checkpoint
 from sepico_pl.serving.loading import load
@@ -191,11 +191,6 @@ def fuzz(count: int, seed: int, folder: Path) -> Fuzzer:
     return fuzzer
 
 
-def memory() -> int:
-    """Return the most memory this process has held, in megabytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-
-
 def main() -> None:
     """Damage, count and report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -207,9 +202,10 @@ def main() -> None:
         fuzzer = fuzz(given.count, given.seed, Path(folder).resolve())
     for ending, number in sorted(fuzzer.endings.items()):
         print(f"{number:6}  {ending}")
-    faults = fuzzer.faults + [f"{memory()} MB"] * (memory() > MOST_MEMORY)
+    memory = peak_memory() >> 20
+    faults = fuzzer.faults + [f"{memory} MB"] * (memory > MOST_MEMORY)
     print(*faults[:20], sep="\n")
-    print(f"{given.count} damaged files: {len(faults)} faults, {memory()} MB at most")
+    print(f"{given.count} damaged files: {len(faults)} faults, {memory} MB at most")
     raise SystemExit(len(faults) > 0)
 
 

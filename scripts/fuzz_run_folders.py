@@ -13,7 +13,6 @@ import io
 import json
 import os
 import random
-import resource
 import shutil
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
+from peak_memory import peak_memory
 from sample_runs import write_confusion, write_metrics, write_panel, write_run, write_scores
 
 from sepico_pl.reporting.comparing import compare
@@ -238,7 +238,7 @@ def harmed(folder: Path) -> str | None:
         return f"made {strangers[0]}"
     if any(f"<script>{CANARY}" in page for page in pages):
         return "a script is on the page"
-    largest = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    largest = peak_memory()
     return f"{largest / 2**20:.0f} MB" if largest > MEMORY else None
 
 
@@ -293,7 +293,7 @@ def main() -> None:
         os.chdir(folder)
         outcomes, faults = fuzz(folder, wanted.count, wanted.seed)
     print("\n".join(faults[:10]))
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    memory = peak_memory() / 2**20
     shares = ", ".join(f"{name} {number}" for name, number in outcomes.most_common())
     print(f"damages: {shares}")
     print(f"{wanted.count} folders, {time.monotonic() - begun:.0f} s, {memory:.0f} MB at most")

@@ -11,11 +11,11 @@ held above what the imports hold. GMACs are those of one student forward of a 64
 
 import argparse
 import multiprocessing
-import resource
 from pathlib import Path
 
 import torch
 from measuring import ROOT, interleaved
+from peak_memory import peak_memory
 from stepping import Plan, Setting, Step
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -45,7 +45,7 @@ def seconds_of(step: Step) -> float:
 def row(backbone: str, head: str) -> str:
     """Measure one combination; a combination that is refused says so."""
     torch.set_num_threads(1)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_memory()
     try:
         step = Step(plan(backbone, head, CPU_CROP), Setting(), "cpu")
     except InputError:
@@ -53,7 +53,7 @@ def row(backbone: str, head: str) -> str:
     student = step.task.student
     parameters = sum(p.numel() for p in student.parameters()) / 1e6
     seconds = seconds_of(step)
-    memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    memory = (peak_memory() - before) / 2**20
     cuda = "not measured | not measured"
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()

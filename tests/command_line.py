@@ -67,3 +67,14 @@ def configured(*overrides: str) -> dict:
         with open_dict(config):
             del config["hydra"]
         return plain_config(config)
+
+
+def run_measured(code: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run Python code, which can import `peak_memory`, as a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", code, *words],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT / "scripts", ROOT)))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )

@@ -2,14 +2,13 @@
 
 import io
 import struct
-import subprocess
-import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import run_measured
 from hostile_images import BOMBS, png
 from PIL import Image
 
@@ -48,18 +47,19 @@ def test_too_many_pixels_are_refused_by_the_header(tmp_path: Path, side: tuple[i
 
 
 READ_ALL = """
-import resource, sys
+import sys
 from pathlib import Path
+from peak_memory import peak_memory
 from sepico_pl.data.files import read_colours, read_ids, read_image, read_size
 from sepico_pl.types import InputError
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak_memory()
 for name in sys.argv[1:]:
     for read in (read_image, read_colours, read_ids, read_size):
         try:
             read(Path(name))
         except InputError:
             pass
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
+print((peak_memory() - before) >> 20)
 """
 
 
@@ -69,9 +69,7 @@ def test_bombs_take_little_memory_and_warn_of_nothing(tmp_path: Path) -> None:
         write(tmp_path / name)
     (tmp_path / "large.png").write_bytes(png(9500, 9500))
     files = sorted(map(str, tmp_path.iterdir()))
-    done = subprocess.run(
-        [sys.executable, "-c", READ_ALL, *files], capture_output=True, text=True, check=False
-    )
+    done = run_measured(READ_ALL, *files)
     assert done.returncode == 0, done.stderr
     assert "DecompressionBomb" not in done.stderr
     assert int(done.stdout) < 500, "megabytes"

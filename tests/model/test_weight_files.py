@@ -2,14 +2,13 @@
 
 import contextlib
 import json
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from command_line import run_measured
 from hostile_weights import BOMBS, entry, legacy, storage, tensor, unusual, zipped
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -33,18 +32,19 @@ def test_a_bomb_is_one_line(tmp_path: Path, name: str) -> None:
 
 
 READ_ALL = """
-import resource, sys
+import sys
 from pathlib import Path
+from peak_memory import peak_memory
 from sepico_pl.model.weights import read_file
 from sepico_pl.types import InputError
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak_memory()
 for name in sys.argv[1:]:
     try:
         read_file(Path(name), "k")
     except InputError:
         continue
     raise SystemExit(f"{name} was read")
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
+print((peak_memory() - before) >> 20)
 """
 
 
@@ -57,9 +57,7 @@ def test_bombs_take_no_memory(tmp_path: Path) -> None:
             (200 << 20).to_bytes(8, "little") if name == "safetensors" else b"PK\x03\x04"
         )
     files = sorted(map(str, tmp_path.iterdir()))
-    done = subprocess.run(
-        [sys.executable, "-c", READ_ALL, *files], capture_output=True, text=True, check=False
-    )
+    done = run_measured(READ_ALL, *files)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 500, "megabytes"
 

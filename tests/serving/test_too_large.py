@@ -1,12 +1,11 @@
 """A small file may not name a large network: a line, and the memory that the import takes."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from command_line import run_measured
 
 from sepico_pl import SegmentationModel
 
@@ -21,6 +20,7 @@ GIANT = {
 ATTEMPT = """
 import resource, sys
 from pathlib import Path
+from peak_memory import peak_memory
 import sepico_pl
 from sepico_pl import checkpoints
 from sepico_pl.assembly import build_data
@@ -41,7 +41,7 @@ try:
     ways[sys.argv[1]](sys.argv[2])
 except InputError as error:
     print(error)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+print(peak_memory() >> 20)
 """
 
 
@@ -68,9 +68,7 @@ def test_a_giant_takes_no_memory(
         content = torch.load(checkpoint, weights_only=True)
         content["config"]["backbone"] = GIANT
         torch.save(content, path)
-    done = subprocess.run(
-        [sys.executable, "-c", ATTEMPT, way, str(path)], capture_output=True, text=True, check=False
-    )
+    done = run_measured(ATTEMPT, way, str(path))
     assert done.returncode == 0, done.stderr
     said, megabytes = done.stdout.splitlines()
     assert str(path) in said
