@@ -2,7 +2,7 @@
 # The tests under other instruction sets and numbers of threads, as other processors have them:
 # what asks for bits across two different computations fails in one of these rows.
 #
-#     scripts/instruction_sets.sh                     # all tests, the slow ones too: two hours on two cores
+#     scripts/instruction_sets.sh                     # all tests, the slow ones too: three hours on two cores (a row takes 25 minutes)
 #     scripts/instruction_sets.sh -m "not slow"       # words go to pytest
 #
 # Each pair of values of the three settings stands in at least one row; "-" leaves a setting to the machine.
