@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.random import Generator
 
 os.environ.update(WANDB_MODE="offline", NO_ALBUMENTATIONS_UPDATE="1", HF_HUB_OFFLINE="1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
@@ -31,7 +32,6 @@ from sepico_pl.checkpoints import read_checkpoint
 from sepico_pl.serving.loading import load
 from sepico_pl.types import InputError
 
-Dice = np.random.Generator
 MOST_MEMORY = 1500
 """Megabytes."""
 SMALLEST = ["backbone=mit_b0", "backbone.width=8", "head=light", "head.decode.width=8"]
@@ -39,7 +39,7 @@ SMALLEST += ["contrast=none", "adapt=none", "logger=none"]
 WITHOUT_CONTRAST = [word for word in STREETS if "contrast" not in word]
 
 
-def flip(content: bytes, rng: Dice) -> bytes:
+def flip(content: bytes, rng: Generator) -> bytes:
     """Change some bits, anywhere."""
     damaged = bytearray(content)
     for place in rng.integers(0, len(content), rng.integers(1, 6)):
@@ -47,7 +47,7 @@ def flip(content: bytes, rng: Dice) -> bytes:
     return bytes(damaged)
 
 
-def overwrite(content: bytes, rng: Dice) -> bytes:
+def overwrite(content: bytes, rng: Generator) -> bytes:
     """Put random bytes, or zeros, over a stretch."""
     length = int(rng.integers(1, 4096))
     start = int(rng.integers(0, max(1, len(content) - length)))
@@ -55,13 +55,13 @@ def overwrite(content: bytes, rng: Dice) -> bytes:
     return content[:start] + filling + content[start + length :]
 
 
-def cut(content: bytes, rng: Dice) -> bytes:
+def cut(content: bytes, rng: Generator) -> bytes:
     """End early, or lose a stretch."""
     start, end = sorted(int(place) for place in rng.integers(0, len(content), 2))
     return content[:end] if rng.random() < 0.5 else content[:start] + content[end:]
 
 
-def directory(content: bytes, rng: Dice) -> bytes:
+def directory(content: bytes, rng: Generator) -> bytes:
     """Change bytes of the directory at a zip's end."""
     damaged = bytearray(content)
     start = content.rfind(b"PK\x01\x02", 0, content.rfind(b"PK\x05\x06"))
@@ -71,7 +71,7 @@ def directory(content: bytes, rng: Dice) -> bytes:
     return bytes(damaged)
 
 
-def opcodes(content: bytes, rng: Dice) -> bytes:
+def opcodes(content: bytes, rng: Generator) -> bytes:
     """Change bytes of the pickle in the archive, with the checksums right again."""
     target = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(target, "w") as new:
@@ -84,7 +84,7 @@ def opcodes(content: bytes, rng: Dice) -> bytes:
     return target.getvalue()
 
 
-def header(content: bytes, rng: Dice) -> bytes:
+def header(content: bytes, rng: Generator) -> bytes:
     """Change bytes of a safetensors header."""
     damaged = bytearray(content)
     end = 8 + int.from_bytes(content[:8], "little")
@@ -93,7 +93,7 @@ def header(content: bytes, rng: Dice) -> bytes:
     return bytes(damaged)
 
 
-Damage = Callable[[bytes, Dice], bytes]
+Damage = Callable[[bytes, Generator], bytes]
 OF_CHECKPOINTS: list[Damage] = [flip, overwrite, cut, directory, opcodes]
 OF_WEIGHTS: list[Damage] = [flip, overwrite, cut, header]
 OF_CONFIGS: list[Damage] = [flip, overwrite, cut]
@@ -161,7 +161,7 @@ class Fuzzer:
             if not equal and damage is not opcodes:
                 self.faults.append(f"{number} {what}: taken with other tensors")
 
-    def _checkpoint(self, damage: Damage, rng: Dice) -> bool:
+    def _checkpoint(self, damage: Damage, rng: Generator) -> bool:
         path = self.folder / "damaged.ckpt"
         path.write_bytes(damage(self.content, rng))
         found = read_checkpoint(path)
@@ -169,7 +169,7 @@ class Fuzzer:
         load(path, device="cpu", batch_norm="running")
         return equal
 
-    def _export(self, name: str, damage: Damage, rng: Dice) -> bool:
+    def _export(self, name: str, damage: Damage, rng: Generator) -> bool:
         file = self.folder / "export" / name
         whole = file.read_bytes()
         try:

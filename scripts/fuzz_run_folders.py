@@ -12,7 +12,6 @@ import copy
 import io
 import json
 import os
-import random
 import shutil
 import sys
 import tempfile
@@ -22,6 +21,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
@@ -66,7 +66,6 @@ VALUES = [
     {str(number): number for number in range(5000)},
 ]
 CELLS = [*(str(value)[:5000] for value in VALUES), '"', "9" * 400, "1e400", "-0", "1_0", "\u0663"]
-Dice = random.Random
 
 
 def make(folder: Path) -> None:
@@ -93,7 +92,7 @@ def make(folder: Path) -> None:
     output.finish(photographs[:1])
 
 
-def flip(content: bytes, rng: Dice) -> bytes:
+def flip(content: bytes, rng: Random) -> bytes:
     """Change some bytes."""
     changed = bytearray(content)
     for _ in range(rng.choice((1, 1, 3, 20))):
@@ -101,18 +100,18 @@ def flip(content: bytes, rng: Dice) -> bytes:
     return bytes(changed)
 
 
-def cut(content: bytes, rng: Dice) -> bytes:
+def cut(content: bytes, rng: Random) -> bytes:
     """Keep a beginning, or leave out a middle."""
     first, last = sorted(rng.randrange(len(content) + 1) for _ in range(2))
     return content[:first] + (content[last:] if rng.random() < 0.5 else b"")
 
 
-def garble(content: bytes, rng: Dice) -> bytes:
+def garble(content: bytes, rng: Random) -> bytes:
     """Replace all."""
     return rng.choice((b"", b"\0" * 999, rng.randbytes(500), b"[" * 99_999, b"null", b"-1e999"))
 
 
-def swap(content: bytes, rng: Dice) -> bytes:
+def swap(content: bytes, rng: Random) -> bytes:
     """Replace, remove or add values in JSON, on one of its lines."""
     lines = content.split(b"\n")
     index = rng.choice([number for number, line in enumerate(lines) if line])
@@ -120,7 +119,7 @@ def swap(content: bytes, rng: Dice) -> bytes:
     return b"\n".join(lines)
 
 
-def swapped(content: Any, rng: Dice) -> Any:  # noqa: ANN401
+def swapped(content: Any, rng: Random) -> Any:  # noqa: ANN401
     """Change one to three places of a JSON value."""
     for _ in range(rng.choice((1, 1, 2, 3))):
         places = list(places_of(content))
@@ -139,7 +138,7 @@ def swapped(content: Any, rng: Dice) -> Any:  # noqa: ANN401
     return content
 
 
-def value_of(rng: Dice) -> Any:  # noqa: ANN401
+def value_of(rng: Random) -> Any:  # noqa: ANN401
     """Return a value of its own: a list that stood twice in a file would hold itself."""
     return copy.deepcopy(rng.choice(VALUES))
 
@@ -162,7 +161,7 @@ def nested(value: object, depth: int) -> object:
     return value
 
 
-def cells(content: bytes, rng: Dice) -> bytes:
+def cells(content: bytes, rng: Random) -> bytes:
     """Replace cells of a CSV file, headings among them."""
     rows = [line.split(b",") for line in content.split(b"\r\n")]
     for _ in range(rng.choice((1, 2, 5))):
@@ -172,7 +171,7 @@ def cells(content: bytes, rng: Dice) -> bytes:
     return b"\r\n".join(b",".join(row) for row in rows)
 
 
-Damage = Callable[[bytes, Dice], bytes]
+Damage = Callable[[bytes, Random], bytes]
 BINARY: list[Damage] = [flip, cut, garble]
 FILES: dict[str, list[Damage]] = {
     **{
@@ -244,7 +243,7 @@ def harmed(folder: Path) -> str | None:
 
 def attack(folder: Path, number: int, seed: int) -> tuple[Counter[str], list[str]]:
     """Damage one or two files, run every reader, and mend them; return outcomes and faults."""
-    rng = Dice(f"{seed} {number}")
+    rng = Random(f"{seed} {number}")
     names = rng.sample(sorted(FILES), rng.choice((1, 1, 2)))
     whole = {name: (folder / name).read_bytes() for name in names}
     faults = []

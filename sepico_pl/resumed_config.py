@@ -178,7 +178,7 @@ def refuse_requests(recorded: Config, folder: Path) -> None:
     """Let a run of another machine ask the network for nothing that is not typed now.
 
     Args:
-        recorded: what no word overridees.
+        recorded: what no word overrides.
         folder: of the run; its record names the machine.
 
     Raises:

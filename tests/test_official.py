@@ -271,11 +271,14 @@ def test_a_start_of_another_network_is_refused(tmp_path, monkeypatch) -> None:
     assert take_in(monkeypatch, tmp_path, {"state_dict": synthetic(*TINY_DEEPLAB)}) == ""
     start = ["start=ours.ckpt", *TWO_STEPS, "hydra.run.dir=run"]
     error = call(monkeypatch, tmp_path, "train", *start)
-    assert "ours.ckpt, of ResNetV1c (depth 18, width 8) with DeepLabV2Head" in error
+    assert (
+        f"start={tmp_path / 'ours.ckpt'}, of ResNetV1c (depth 18, width 8) with DeepLabV2Head"
+        in error
+    )
     assert not (tmp_path / "run" / "last.ckpt").exists()
     torch.save({"state_dict": {}}, tmp_path / "official.pth")
     error = call(monkeypatch, tmp_path, "train", *TWO_STEPS, "start=official.pth")
-    assert "official.pth: not written by sepico_pl" in error
+    assert f"start={tmp_path / 'official.pth'}: not written by sepico_pl" in error
     assert "python -m sepico_pl.import_official" in error
 
 

@@ -135,7 +135,7 @@ def test_a_run_folder_of_a_stranger_runs_nothing(
     path = tmp_path / "run/run.json"
     record = json.loads(path.read_text())
     assert "hydra.run.dir=run" in record["options"]
-    evil = "+hydra.callbacks.x={_target_:os.system,command:'override pwned'}"
+    evil = "+hydra.callbacks.x={_target_:os.system,command:'touch pwned'}"
     record["overrides"] += [evil, "checked=stolen.jsonl"]
     record["options"] += [evil, "--config-dir", "/evil"]
     record["choices"] |= {"contrast": "../../evil", "--experimental-rerun=x": [], "hydra": "x"}

@@ -78,13 +78,14 @@ def test_bombs_take_little_memory_and_warn_of_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", ["RGB", "L", "LA", "P", "RGBA", "CMYK", "1"])
 @pytest.mark.parametrize("orientation", [None, 3, 6])
 def test_strips_are_the_image(tmp_path: Path, mode: str, orientation: int | None) -> None:
-    rng = np.random.default_rng(0).integers(0, 256, (STRIP + 7, STRIP * 2 + 3, 3), dtype=np.uint8)
+    shape = (STRIP + 7, STRIP * 2 + 3, 3)
+    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     exif = Image.Exif()
     if orientation:
         exif[0x0112] = orientation
     file = tmp_path / "a.tif"
-    Image.fromarray(rng).convert(mode).save(file, exif=exif)
-    upright = Image.fromarray(rng).convert(mode)
+    Image.fromarray(pixels).convert(mode).save(file, exif=exif)
+    upright = Image.fromarray(pixels).convert(mode)
     if orientation:
         upright = upright.transpose(TURNS[orientation])
     expected = np.asarray(upright.convert("RGB"))
@@ -95,11 +96,11 @@ def test_strips_are_the_image(tmp_path: Path, mode: str, orientation: int | None
 
 
 def encoded(form: str, mode: str) -> bytes:
-    rng = np.random.default_rng(1).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(1).integers(0, 256, (20, 30, 3), dtype=np.uint8)
     exif = Image.Exif()
     exif[0x0112] = 6
     content = io.BytesIO()
-    image = Image.fromarray(rng).convert(mode)
+    image = Image.fromarray(pixels).convert(mode)
     image.save(content, form, **({} if form == "BMP" else {"exif": exif}))
     return content.getvalue()
 
