@@ -1,5 +1,6 @@
 """Several runs by one command: a failed one does not end the others, and the end names it."""
 
+import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -74,11 +75,22 @@ def failure_files(folder: Path) -> dict[Path, tuple[int, int]]:
     return {path: (status.st_mtime_ns, status.st_ino) for path, status in found.items()}
 
 
+def set_threads_of_jobs() -> None:
+    """Let jobs in processes of their own have as many threads as `OMP_NUM_THREADS` asks for.
+
+    joblib sets `MKL_NUM_THREADS` to a share of the cores, and torch obeys that one too.
+    """
+    threads = os.environ.get("OMP_NUM_THREADS")
+    if threads is not None:
+        os.environ.setdefault("MKL_NUM_THREADS", threads)
+
+
 class MultirunSummary(Callback):
     """Says at the end of a multirun which of its runs failed, and how to compare the others."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: object) -> None:
-        """Look which jobs failed earlier."""
+        """Look which jobs failed earlier, and set the threads of those to come."""
+        set_threads_of_jobs()
         self.earlier = failure_files(Path(config.hydra.sweep.dir))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: object) -> None:

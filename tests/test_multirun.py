@@ -1,5 +1,6 @@
 """Several runs by one command: a failed one does not end the others, and the end names it."""
 
+import json
 import os
 import signal
 import subprocess
@@ -68,6 +69,14 @@ def test_a_signal_ends_all_jobs(tmp_path: Path) -> None:
 
 
 PARALLEL = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweep.subdir='${seed}'"]
+
+
+def test_parallel_jobs_have_the_threads_that_are_asked_for(tmp_path: Path) -> None:
+    """Other numbers of threads give other sums than those of the serial runs."""
+    words = [*SHORT, *PARALLEL, "seed=1"]
+    done = run("train", "-m", *words, cwd=tmp_path, OMP_NUM_THREADS="2")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "all/1/run.json").read_text())["threads"] == 2
 
 
 @pytest.fixture
