@@ -53,6 +53,10 @@ class Photographs:
         """Return one label."""
         return np.asarray(Image.open(self.labels / f"{index % DISTINCT}.png"))
 
+    def size(self, index: int) -> tuple[int, int]:
+        """Return height and width."""
+        return self.label(index).shape
+
     def name(self, index: int) -> str:
         """Return what to call one."""
         return str(index)

@@ -157,6 +157,7 @@ class SePiCo(SourceOnly):
         self.ignored_rows = ignored_rows
         self.confidence_threshold = confidence_threshold
         self.contrast_start = contrast_start
+        self.contrasted: set[int] = set()
 
     def losses(self, batch: AdaptationBatch) -> Iterator[tuple[str, Tensor]]:
         """Yield the losses of the mixed, the target and the source pass.
@@ -166,6 +167,7 @@ class SePiCo(SourceOnly):
         """
         source, target = batch["source"], batch["target"]
         self.start_step()
+        self.contrasted.clear()
         present = classes_present(source["label"])  # now, while the device has nothing else to do
 
         # 0. The teacher follows the student.
@@ -256,6 +258,7 @@ class SePiCo(SourceOnly):
         """
         assert self.contrast is not None
         loss: Tensor = self.contrast(embeddings, label)
+        self.contrasted |= {index for index, n in enumerate(self.contrast.pixels()) if n}
         self.log(f"train/{domain}_contrast", loss.detach(), sync_dist=True)
         if self.logs_this_step():
             margin = self.contrast.margin([one.detach() for one in embeddings], label)
@@ -271,8 +274,9 @@ class SePiCo(SourceOnly):
         return torch.stack([p.sum() * 0 for p in self.student.projection.parameters()]).sum()
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Leave the projection head alone until the contrast counts: no decay on zero gradients."""
-        if self.student.projection is not None and not self.contrasts():
-            for parameter in self.student.projection.parameters():
-                parameter.grad = None
+        """Leave a branch that no pixel's contrast reached as it is: no decay on zero gradients."""
+        if self.student.projection is not None:
+            for index, branch in enumerate(self.student.projection.branches):
+                if index not in self.contrasted:
+                    branch.zero_grad(set_to_none=True)
         super().on_before_optimizer_step(optimizer)

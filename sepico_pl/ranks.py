@@ -45,8 +45,13 @@ def norm_over_ranks(gradients: Sequence[Tensor]) -> Tensor:
     return sum_over_ranks(squares).sqrt() / number_of_ranks()
 
 
+def count_over_ranks(count: int, device: torch.device) -> int:
+    """Add up a count over all ranks."""
+    if number_of_ranks() == 1:
+        return count
+    return int(sum_over_ranks(torch.tensor(count, device=device)))
+
+
 def any_rank(flag: bool, device: torch.device) -> bool:
     """Whether `flag` is set on any rank."""
-    if number_of_ranks() == 1:
-        return flag
-    return bool(sum_over_ranks(torch.tensor(int(flag), device=device)))
+    return bool(count_over_ranks(int(flag), device))

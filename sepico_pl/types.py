@@ -144,6 +144,10 @@ class LabelledImages(Protocol):
         """Return label `index` alone, (H, W) uint8."""
         ...
 
+    def size(self, index: int) -> tuple[int, int]:
+        """Return height and width of item `index`, without decoding it."""
+        ...
+
     def name(self, index: int) -> str:
         """Return what to call item `index` in a message (a file name, or a scene number)."""
         ...

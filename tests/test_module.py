@@ -109,6 +109,23 @@ def test_no_target_label_reaches_the_method() -> None:
     assert "label" not in task.crop_target(batches(1)[0]["target"])
 
 
+def test_a_branch_that_no_pixel_reached_does_not_decay() -> None:
+    """Labels in blocks of 2 pixels name every cell of the fine map, and none of the coarse one."""
+    task = sepico(start=0, stages="layerwise")
+    task.confidence_threshold = 2.0  # no target pixel counts
+    data = batches()
+    blocks = torch.arange(CLASSES).reshape(2, 2).repeat(4, 4)
+    label = blocks.repeat_interleave(2, 0).repeat_interleave(2, 1)
+    for batch in data:
+        batch["source"]["label"] = label.repeat(2, 1, 1)
+    before = weights(task.student.projection)
+    fit(task, data)
+    assert task.contrast.pixels() == [2 * 8 * 8, 0]
+    after = dict(task.student.projection.named_parameters())
+    moved = {name.split(".")[1] for name in after if not torch.equal(after[name], before[name])}
+    assert moved == {"0"}
+
+
 def test_labels_that_are_all_ignored_leave_finite_weights() -> None:
     task = sepico(start=0)
     data = batches()

@@ -16,7 +16,7 @@ from sepico_pl.contrast.modes import (
     PrototypeContrast,
 )
 from sepico_pl.model.heads import LightHead
-from sepico_pl.model.projection import ProjectionHead
+from sepico_pl.model.projection import ProjectionHead, ProjectionInput
 from sepico_pl.model.segmentor import Segmentor
 from sepico_pl.module import SePiCo
 from sepico_pl.optim import AdamWPoly
@@ -47,12 +47,14 @@ class TinyEncoder(nn.Module):
         return [fine, self.coarse(fine)]
 
 
-def student(*, projected: bool = True, classes: int = CLASSES) -> Segmentor:
+def student(
+    *, projected: bool = True, classes: int = CLASSES, stages: ProjectionInput = "last"
+) -> Segmentor:
     torch.manual_seed(0)
     encoder = TinyEncoder()
     channels = encoder.channels
     head = LightHead(channels=channels, num_classes=classes, width=8, dropout=0.1, norm="batch")
-    projection = ProjectionHead(channels=channels, width=8, depth=2, stages="last", norm="batch")
+    projection = ProjectionHead(channels=channels, width=8, depth=2, stages=stages, norm="batch")
     return Segmentor(encoder, head, projection if projected else None)
 
 
@@ -82,22 +84,28 @@ def sepico(
     weight: float = 1.0,
     classes: int = CLASSES,
     class_weights: torch.Tensor | None = None,
+    stages: ProjectionInput = "last",
 ) -> SePiCo:
     contrast = None
+    network = student(projected=mode is not None, classes=classes, stages=stages)
     if mode is not None:
         length = {"length": 3} if mode == "bank" else {}
-        stage = MODES[mode](
-            num_classes=classes,
-            width=8,
-            temperature=0.1,
-            weight=weight,
-            diversity_weight=0.0,
-            min_share=0.5,
-            **length,
+        contrast = MultiStageContrast(
+            [
+                MODES[mode](
+                    num_classes=classes,
+                    width=width,
+                    temperature=0.1,
+                    weight=weight,
+                    diversity_weight=0.0,
+                    min_share=0.5,
+                    **length,
+                )
+                for width in network.projection.widths
+            ]
         )
-        contrast = MultiStageContrast([stage])
     return SePiCo(
-        **parts(student(projected=mode is not None, classes=classes), classes=classes),
+        **parts(network, classes=classes),
         class_weights=class_weights,
         contrast=contrast,
         vote=teacher_vote,

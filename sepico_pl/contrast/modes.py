@@ -22,7 +22,7 @@ from sepico_pl.contrast.losses import (
 )
 from sepico_pl.contrast.pixels import select_pixels
 from sepico_pl.contrast.statistics import ClassBank, ClassMoments, at_least_float32
-from sepico_pl.ranks import shared_sum, sum_over_ranks
+from sepico_pl.ranks import count_over_ranks, shared_sum, sum_over_ranks
 from sepico_pl.types import InputError
 
 # Pixels whose losses are computed at a time: what is made on the way stays small, and in the cache.
@@ -41,6 +41,9 @@ class PixelContrast(nn.Module, ABC):
             control).
         diversity_weight: factor of the regulariser within the loss; a negative one turns its sign.
         min_share: smallest share of a cell that a class needs to label it; None for nearest labels.
+
+    Attributes:
+        pixels: how many the last forward contrasted, on all ranks.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class PixelContrast(nn.Module, ABC):
             message = f"contrast.temperature={temperature} must be positive; the paper has 100"
             raise InputError(message)
         self.moments = ClassMoments(num_classes, width)
+        self.pixels = 0
         self.temperature = temperature
         self.weight = weight
         self.diversity_weight = diversity_weight
@@ -93,8 +97,8 @@ class PixelContrast(nn.Module, ABC):
         """
         with torch.autocast(embeddings.device.type, enabled=False):
             pixels, classes = self._select(embeddings, labels)
-            count = self._count(classes)
-            divisor = count.clamp(min=1)
+            count = self.pixels = count_over_ranks(len(classes), classes.device)
+            divisor = max(count, 1)
             pixel_losses = shared_sum(self.summed_losses(pixels, classes)) / divisor
             mean_embedding = shared_sum(pixels.sum(dim=0)) / divisor
             regulariser = diversity(mean_embedding, self._mean(pixels), self.temperature)
@@ -106,17 +110,12 @@ class PixelContrast(nn.Module, ABC):
         pieces = zip(torch.split(pixels, PIECE), torch.split(classes, PIECE), strict=True)
         return torch.stack([self.pixel_losses(*piece).sum() for piece in pieces]).sum()
 
-    @staticmethod
-    def _count(classes: Tensor) -> Tensor:
-        """Count the selected pixels of all ranks, a scalar."""
-        return sum_over_ranks(classes.new_full((), len(classes)))
-
     @torch.no_grad()
     def margin(self, embeddings: Tensor, labels: Tensor) -> Tensor | None:
         """Average the pixels' `losses.margins` over all ranks; None if no pixel counts."""
         with torch.autocast(embeddings.device.type, enabled=False):
             pixels, classes = self._select(embeddings, labels)
-            count = self._count(classes)
+            count = count_over_ranks(len(classes), classes.device)
             total = sum_over_ranks(margins(pixels, classes, self._mean(pixels)).sum())
             return total / count if count else None
 
@@ -216,6 +215,10 @@ class MultiStageContrast(nn.Module):
             for stage, stage_embeddings in zip(self._contrasts(), embeddings, strict=True)
         ]
         return torch.stack(losses).sum()
+
+    def pixels(self) -> list[int]:
+        """Return how many pixels of each map the last forward contrasted, on all ranks."""
+        return [stage.pixels for stage in self._contrasts()]
 
     def margin(self, embeddings: Sequence[Tensor], labels: Tensor) -> Tensor | None:
         """Measure the last stage's margin; None if no pixel counts."""

@@ -171,17 +171,8 @@ class AdaptationData(pl.LightningDataModule):
         With a generator of their own, so that judging more often leaves training as it is.
         """
         boxes = {"target": self.target_size, "source": self.source_size}
-        trainer: Any = self.trainer
-        rank, ranks = trainer.global_rank, trainer.world_size
         return [
-            DataLoader(
-                EvaluationSet(self.judged[domain], boxes[domain]),
-                sampler=range(rank, len(self.judged[domain]), ranks),
-                batch_size=self.judge_batch_size,
-                num_workers=self.workers,
-                multiprocessing_context=loader_context(self.workers),
-                generator=torch.Generator(),
-            )
+            self._evaluation(EvaluationSet(self.judged[domain], boxes[domain]))
             for domain in self.domains
         ]
 
@@ -249,6 +240,19 @@ class AdaptationData(pl.LightningDataModule):
         for first in range(0, len(indices), self.judge_batch_size):
             batch = indices[first : first + self.judge_batch_size]
             yield torch.stack([stream.still(index) for index in batch]).to(device)
+
+    def _evaluation(self, dataset: EvaluationSet) -> DataLoader[dict[str, Tensor]]:
+        trainer: Any = self.trainer
+        batches = dataset.batches(
+            self.judge_batch_size, rank=trainer.global_rank, ranks=trainer.world_size
+        )
+        return DataLoader(
+            dataset,
+            batch_sampler=batches,
+            num_workers=self.workers,
+            multiprocessing_context=loader_context(self.workers),
+            generator=torch.Generator(),
+        )
 
     def _stream(self, dataset: Dataset[dict[str, Tensor]]) -> DataLoader[dict[str, Tensor]]:
         trainer: Any = self.trainer

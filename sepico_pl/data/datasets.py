@@ -137,6 +137,7 @@ class SegmentationFolder:
         self.num_classes = num_classes
         self.skip_mismatches = skip_mismatches
         self._counts: Counts | None = None
+        self._sizes: list[tuple[int, int]] | None = None
 
     @cached_property
     def pairs(self) -> list[Pair]:
@@ -156,7 +157,7 @@ class SegmentationFolder:
             InputError: naming the first file that cannot be read or used, or if there is none, or
                 if no label has a pixel with a class.
         """
-        kept, rows, skipped = [], [], []
+        kept, rows, sizes, skipped = [], [], [], []
         for pair, outcome in zip(self.pairs, self.examine(ledger), strict=True):
             if isinstance(outcome, SizeMismatch) and self.skip_mismatches:
                 skipped.append(pair[1])
@@ -165,6 +166,8 @@ class SegmentationFolder:
             else:
                 kept.append(pair)
                 rows.append(outcome["counts"])
+                height, width = outcome["sizes"][0]
+                sizes.append((height, width))
         if skipped:
             print(f"skipped {len(skipped)} pairs of different sizes: {_listed(skipped)}")
         counts = np.array(rows, dtype=np.int64).reshape(len(rows), self.num_classes)
@@ -178,7 +181,7 @@ class SegmentationFolder:
         void = [pair[1] for pair, row in zip(kept, counts, strict=True) if not row.any()]
         if void:
             print(f"{len(void)} labels without any class (all pixels ignored): {_listed(void)}")
-        self.pairs, self._counts = kept, counts
+        self.pairs, self._counts, self._sizes = kept, counts, sizes
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what loader processes need: the files that were found, not how."""
@@ -203,6 +206,10 @@ class SegmentationFolder:
     def label(self, index: int) -> ByteArray:
         """Return a label (H, W)."""
         return self.code.read(self.pairs[index][1])
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Return an image's height and width: of the check, or else from its header."""
+        return read_size(self.pairs[index][0]) if self._sizes is None else self._sizes[index]
 
     def name(self, index: int) -> str:
         """Return the image's path."""

@@ -21,7 +21,14 @@ from sepico_pl.data.geometry import (
     to_tensor,
 )
 from sepico_pl.data.rare_classes import RareClassSampling
-from sepico_pl.types import ByteArray, LabelledImages, ReferencedImages, Size, UnlabelledImages
+from sepico_pl.types import (
+    IGNORE_INDEX,
+    ByteArray,
+    LabelledImages,
+    ReferencedImages,
+    Size,
+    UnlabelledImages,
+)
 
 SOURCE_DICE, TARGET_DICE, TARGET_PLACE = 1, 2, 3
 RARE_CLASS_SHARE = 0.5
@@ -138,7 +145,10 @@ class TargetStream(Dataset[dict[str, Tensor]]):
 
 
 class EvaluationSet(Dataset[dict[str, Tensor]]):
-    """Images at the network's input size with labels at their own."""
+    """Images at the network's input size with labels at their own.
+
+    Indices from the number of scenes on are stand-ins, of which every pixel is ignored.
+    """
 
     def __init__(self, scenes: LabelledImages, box: Size) -> None:
         """Hold the scenes; images are resized into `box` (height, width)."""
@@ -151,9 +161,29 @@ class EvaluationSet(Dataset[dict[str, Tensor]]):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """Return image (3, h, w) float32 and label (H, W) int64."""
-        image, label = self.scenes[index]
+        image, label = self.scenes[index % len(self.scenes)]
+        if index >= len(self.scenes):
+            label = np.full_like(label, IGNORE_INDEX)
         resized, _ = fit(image, None, self.box)
         return {"image": to_tensor(resized), "label": label_tensor(label)}
+
+    def batches(self, batch_size: int, *, rank: int, ranks: int) -> list[list[int]]:
+        """Share the scenes out among ranks, in batches of images of one size.
+
+        Args:
+            batch_size: images in a batch, at most.
+            rank: whose batches.
+            ranks: number of processes; where there are fewer scenes, the others get a stand-in.
+        """
+        of_size: dict[tuple[int, int], list[int]] = {}
+        for index in range(rank, max(ranks, len(self.scenes)), ranks):
+            size = self.scenes.size(index % len(self.scenes))
+            of_size.setdefault(size, []).append(index)
+        return [
+            indices[first : first + batch_size]
+            for indices in of_size.values()
+            for first in range(0, len(indices), batch_size)
+        ]
 
 
 def evenly(total: int, count: int) -> list[int]:

@@ -77,7 +77,13 @@ class StreetScenes:
         if not isinstance(seed, int) or seed < 0:
             message = f"dataset.seed={seed} must be an integer >= 0"
             raise InputError(message)
-        self.world, self.split, self.length, self.size, self.seed = world, split, length, size, seed
+        self.world, self.split, self.length, self.shape, self.seed = (
+            world,
+            split,
+            length,
+            size,
+            seed,
+        )
         self.ids = np.full(256, IGNORE_INDEX, np.uint8)
         self.ids[: len(STREETS_NAMES)] = [classes.names.index(name) for name in STREETS_NAMES]
 
@@ -91,12 +97,17 @@ class StreetScenes:
             raise IndexError(index)
         place = zlib.crc32(f"{self.world}/{self.split}".encode())
         dice = np.random.default_rng([self.seed, place, index])
-        image, label = Street(self.world, self.size, dice).draw()
+        image, label = Street(self.world, self.shape, dice).draw()
         return image, self.ids[label]
 
     def label(self, index: int) -> ByteArray:
         """Return the label (H, W) of a scene."""
         return self[index][1]
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Return height and width."""
+        height, width = self.shape
+        return height, width
 
     def name(self, index: int) -> str:
         """Return what to call a scene."""
@@ -120,8 +131,7 @@ class StreetImages:
 
     def size(self, index: int) -> tuple[int, int]:
         """Return height and width."""
-        height, width = self._scenes.size
-        return height, width
+        return self._scenes.size(index)
 
     def name(self, index: int) -> str:
         """Return what to call a scene."""
