@@ -15,6 +15,7 @@ from sepico_pl.limits import check_limits
 from sepico_pl.model.segmentor import Segmentor
 from sepico_pl.quoting import first_line
 from sepico_pl.task import SegmentationTask
+from sepico_pl.trainer_rules import TRAINER_RULES
 from sepico_pl.types import Config as Config
 from sepico_pl.types import DomainPair, InputError
 
@@ -76,6 +77,7 @@ def check_config(plain: Config) -> None:
         InputError: naming them.
     """
     check_limits(plain)
+    check_limits(plain, TRAINER_RULES)
     if plain["contrast"] is not None and "contrast_start" not in plain["adapt"]:
         message = (
             "adapt learns from the source alone and cannot contrast; "

@@ -38,7 +38,15 @@ LOST_RANK = (
     "another process of this run ended (what it said stands above); "
     "continue from the last checkpoint by resume=last"
 )
+KILLED_WORKER = "DataLoader worker (pid"
+"""How torch begins to say, wherever the program is, that a loader process was ended."""
+FROM_A_WORKER = "in DataLoader worker process"
+"""How torch begins an error of a loader process, whose traceback it puts before its words."""
 NAMED_BY_THEIR_WORDS = {
+    KILLED_WORKER: "a loader process was ended by the system, as where memory runs out: choose "
+    "fewer data.workers or a smaller data.batch_size; continue by resume=last",
+    "shared memory(shm)": "there is not enough shared memory for the loader processes; give a "
+    "container more (docker run --shm-size=8g), or choose fewer data.workers",
     "Connection closed by peer": LOST_RANK,
     "Connection reset by peer": LOST_RANK,
     "remote process exited": LOST_RANK,
@@ -169,16 +177,32 @@ def raised_in(error: BaseException) -> str:
 
 def explain(error: BaseException) -> str | None:
     """Return one line for what the user can mend; None for a fault of the program."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if "InputError" in (kind.__name__ for kind in type(cause).__mro__):
-            return " ".join(str(cause).split())
-        for words in (of_configuration, of_surroundings):
+    causes = list(chain_of(error))
+    if any(str(cause).startswith(KILLED_WORKER) for cause in causes):
+        return NAMED_BY_THEIR_WORDS[KILLED_WORKER]
+    for cause in causes:
+        for words in (of_input, of_configuration, of_surroundings):
             explanation = words(cause)
             if explanation is not None:
                 return " ".join(explanation.split())
-        cause = cause.__cause__ or cause.__context__
     return None
+
+
+def chain_of(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what led to it, the last one first."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def of_input(error: BaseException) -> str | None:
+    """Return what the program itself refuses, in a loader process or in this one."""
+    name = "InputError"
+    if name not in (kind.__name__ for kind in type(error).__mro__):
+        return None
+    words = str(error)
+    return words.rpartition(f"{name}: ")[2] if FROM_A_WORKER in words else words
 
 
 def of_configuration(error: BaseException) -> str | None:

@@ -66,6 +66,7 @@ def evaluate(config: DictConfig) -> dict[str, dict[str, float]]:
     check_writable(output, "output")
     refuse_another_protocol(output, protocol)
     data.check_judging(ledger_of(plain))
+    data.check_loaders(training=False)
     be_quiet()
     trainer = pl.Trainer(accelerator=plain["accelerator"], devices=1, logger=False)
     try:
@@ -273,6 +274,7 @@ def be_quiet() -> None:
     for remark in (
         ".*does not have many workers.*",
         ".*exists and is not empty.*",
+        ".*Total length of `list` across ranks is zero.*",
         ".*module\\(s\\) in eval mode at the start of training.*",
         ".*resuming from a checkpoint that ended before the epoch ended.*",
         ".*isinstance\\(treespec, LeafSpec\\).*",

@@ -1,8 +1,10 @@
 """The optimizer's parameter groups and its learning-rate schedule."""
 
 from collections import defaultdict
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -92,3 +94,27 @@ class AdamWPoly:
     def factor(self, step: int, total_steps: int) -> float:
         """Return the factor of every learning rate at `step`."""
         return warmup_poly(step, self.warmup_steps, total_steps, self.power, self.warmup_start)
+
+
+class GradientClip(NamedTuple):
+    """A bound of gradients.
+
+    Attributes:
+        bound: of the norm of all of them together, or of the size of each value.
+        of: which of the two.
+    """
+
+    bound: float
+    of: Literal["norm", "value"]
+
+    def __call__(self, parameters: Iterable[Tensor], scale: float) -> None:
+        """Clip the gradients of parameters, in place.
+
+        Args:
+            parameters: those without a gradient are left out.
+            scale: what the gradients are still multiplied by.
+        """
+        if self.of == "norm":
+            nn.utils.clip_grad_norm_(parameters, self.bound * scale)
+        else:
+            nn.utils.clip_grad_value_(parameters, self.bound * scale)

@@ -46,7 +46,7 @@ from sepico_pl.resumed_config import configuration, recorded_and_typed
 from sepico_pl.resuming import FIRST_RANK, key_of, newest_checkpoint, traces
 from sepico_pl.tables import print_scores, write_json
 from sepico_pl.task import SegmentationTask
-from sepico_pl.training import build_trainer
+from sepico_pl.training import build_trainer, check_batch_norm, gradient_clip
 from sepico_pl.types import InputError
 
 
@@ -79,15 +79,18 @@ def train_in(folder: Path, config: DictConfig) -> dict[str, float]:
     ledger = ledger_of(plain)
     data.check_training(ledger)
     data.check_judging(ledger)
+    data.check_loaders(training=True)
     refuse_shared_folder(plain["resume"], folder)
     say_whether_it_contrasts(plain)
     task, step = prepared_task(plain, data, resumed)
+    check_batch_norm(plain, task, data)
     be_quiet()
     record = begin_record(folder, plain, data, resumed, step)
     with ended():
         trainer = build_trainer(plain, folder)
         refuse_spawning_multirun(trainer)
         describe_run(trainer.loggers, plain, record, ["mIoU", *data.pair.classes.subsets])
+        task.gradient_clip = gradient_clip(plain)
         prepare_networks(task, plain, trainer)
         with exit_on_signal(trainer):
             fit(trainer, task, data, resumed)

@@ -24,6 +24,7 @@ from sepico_pl.adapt.batch_norm import target_statistics
 from sepico_pl.metrics import confusion_matrix, iou_per_class, mean_iou
 from sepico_pl.model.inference import Inference
 from sepico_pl.model.segmentor import Segmentor
+from sepico_pl.optim import GradientClip
 from sepico_pl.types import (
     IGNORE_INDEX,
     AdaptationBatch,
@@ -112,6 +113,7 @@ class SegmentationTask(pl.LightningModule, ABC):
         self.class_subsets = classes.subsets
         self.inference = Inference()
         self.build_optimizer = optimizer
+        self.gradient_clip: GradientClip | None = None
         self.batch_norm = batch_norm_policy(batch_norm, key="adapt.batch_norm")
         self.target_matrix = confusion_matrix(len(classes))
         self.source_matrix = confusion_matrix(len(classes))
@@ -147,11 +149,13 @@ class SegmentationTask(pl.LightningModule, ABC):
         return values
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Log the norm of all gradients, unscaled and of all ranks."""
+        """Log the norm of all gradients, unscaled and of all ranks; then clip them."""
         if self.logs_this_step():
             gradients = [p.grad for p in self.student.parameters() if p.grad is not None]
             norm = nn.utils.get_total_norm(gradients)
             self.note("train/gradient_norm", norm / self._loss_scale(optimizer))
+        if self.gradient_clip is not None:
+            self.gradient_clip(self.student.parameters(), self._loss_scale(optimizer))
 
     def _loss_scale(self, optimizer: Optimizer) -> float:
         """Return what gradients are still multiplied by: a fused optimizer unscales them itself."""
@@ -203,7 +207,8 @@ class SegmentationTask(pl.LightningModule, ABC):
         """Give the student the statistics it is evaluated with."""
         images: Callable[[torch.device], Iterable[Tensor]]
         images = self.trainer.datamodule.statistics_images  # type: ignore[attr-defined]
-        self._judging = self.judge(self.student, images(self.device))
+        like = next(self.student.parameters())
+        self._judging = self.judge(self.student, (one.to(like) for one in images(like.device)))
         self._judging.__enter__()
 
     def validation_step(

@@ -6,16 +6,51 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, LearningRateMonitor
 from pytorch_lightning.loggers import Logger
 
+from sepico_pl.adapt.batch_norm import FEW_TARGET_VALUES, enough_values
 from sepico_pl.assembly import Config, build
 from sepico_pl.boards import Scoreboard
 from sepico_pl.callbacks import SelfSufficientCheckpoint, StopOnNonFinite, Throughput
+from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.keeping import KeepCheckpoints, WholeCheckpoints
+from sepico_pl.model.dry_run import TrainingPass, dry_run
+from sepico_pl.optim import GradientClip
 from sepico_pl.pictures import PicturePanel
+from sepico_pl.task import SegmentationTask
+
+FEW_TRAINING_VALUES = (
+    "choose data.batch_size=2 or more, a larger data.crop_size, or norm=group (which leaves out "
+    "batch norm)"
+)
+CLIPPING = ("gradient_clip_val", "gradient_clip_algorithm")
+"""What Lightning's trainer refuses of a task that steps for itself: see `gradient_clip`."""
+
+
+def gradient_clip(plain: Config) -> GradientClip | None:
+    """Return how gradients are clipped; None where they are not."""
+    value, algorithm = (plain["trainer"].get(key) for key in CLIPPING)
+    return None if value is None else GradientClip(value, algorithm or "norm")
+
+
+def check_batch_norm(plain: Config, task: SegmentationTask, data: AdaptationData) -> None:
+    """Refuse batches of which batch norm would see a single value of a channel.
+
+    Raises:
+        InputError: with the remedy.
+    """
+    trainer = plain["trainer"]
+    shapes = data.smallest_batches()
+    alone = (trainer["devices"], trainer["num_nodes"]) == (1, 1)
+    if alone or not trainer["sync_batchnorm"]:
+        with enough_values(FEW_TRAINING_VALUES):
+            dry_run(TrainingPass(task.student), shapes["training"])
+    if data.domains and task.batch_norm == "target":
+        with enough_values(FEW_TARGET_VALUES):
+            dry_run(task.student, shapes["statistics"])
 
 
 def build_trainer(plain: Config, folder: Path) -> pl.Trainer:
     """Build the trainer with its loggers and callbacks; everything it writes goes into `folder`."""
-    settings = dict(plain["trainer"])
+    settings = {key: value for key, value in plain["trainer"].items() if key not in CLIPPING}
     for every in ("val_check_interval", "log_every_n_steps"):
         settings[every] = min(settings[every], settings["max_steps"])
     loggers: list[Logger] = [

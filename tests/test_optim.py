@@ -9,7 +9,7 @@ from torch import nn
 
 from sepico_pl.model.vit import PlainViT
 from sepico_pl.official import official_names
-from sepico_pl.optim import AdamWPoly, undecayed, warmup_poly
+from sepico_pl.optim import AdamWPoly, GradientClip, undecayed, warmup_poly
 
 
 def test_schedule_is_the_official_one(golden) -> None:
@@ -84,3 +84,13 @@ def test_tokens_positions_and_layer_norms_of_a_vision_transformer_do_not_decay()
     assert "encoder.network.blocks.3.norm2.weight" in names
     assert "encoder.network.blocks.3.attn.qkv.weight" not in names
     assert not [name for name in names if "pyramid" in name]
+
+
+@pytest.mark.parametrize(("of", "expected"), [("norm", [3.0, 4.0]), ("value", [5.0, 5.0])])
+def test_gradients_are_clipped_as_scaled(of: str, expected: list[float]) -> None:
+    bound, scale = (1.25, 4.0)
+    weight, idle = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(2))
+    weight.grad = torch.tensor([6.0, 8.0])
+    GradientClip(bound, of)([weight, idle], scale)
+    torch.testing.assert_close(weight.grad, torch.tensor(expected), atol=1e-5, rtol=0)
+    assert idle.grad is None

@@ -47,8 +47,12 @@ MAY_IMPORT = {
     "callbacks": FOUNDATION | ROOMS | MODULES,
     "official": FOUNDATION | {"model"},
     "architecture": FOUNDATION | {"model"},
-    "assembly": FOUNDATION | ROOMS | MODULES | SURROUNDINGS,
-    "training": FOUNDATION | {"assembly", "boards", "callbacks", "keeping", "pictures"},
+    "trainer_rules": {"limits"},
+    "assembly": FOUNDATION | ROOMS | MODULES | SURROUNDINGS | {"trainer_rules"},
+    "training": FOUNDATION
+    | ROOMS
+    | MODULES
+    | {"assembly", "boards", "callbacks", "keeping", "optim", "pictures"},
     "checkpoints": FOUNDATION | ROOMS | MODULES | {"assembly", "keeping", "plain_data", "resuming"},
     "judging": FOUNDATION | ROOMS | MODULES | SURROUNDINGS | {"assembly", "checkpoints"},
     "compiling": {"quoting", "task"},

@@ -8,6 +8,32 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
+from sepico_pl.types import InputError
+
+FEW_TARGET_VALUES = (
+    "the target's images are too small for batch norm to take statistics of them; choose a larger "
+    "data.target_size or data.judge_batch_size, or running statistics (adapt.batch_norm=running, "
+    "of a checkpoint batch_norm=running)"
+)
+TOO_FEW = "Expected more than 1 value per channel"
+"""What torch says where a batch has one value of each channel: its variance is not defined."""
+
+
+@contextmanager
+def enough_values(remedy: str) -> Iterator[None]:
+    """Say what to do where batch norm sees a single value per channel.
+
+    Raises:
+        InputError: with the remedy.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if not str(error).startswith(TOO_FEW):
+            raise
+        message = f"batch norm sees a single value of each channel: {remedy}"
+        raise InputError(message) from error
+
 
 def use_batch_statistics(network: nn.Module) -> None:
     """Let batch norm use the batch's statistics, with dropout and drop-path off at any depth."""
@@ -44,6 +70,9 @@ def target_statistics(network: nn.Module, images: Iterable[Tensor]) -> Iterator[
         network: takes (B, 3, H, W).
         images: batches (B, 3, H, W) of unlabelled target images on the network's device; the
             running statistics become the average over these batches.
+
+    Raises:
+        InputError: for images too small for it.
     """
     own = {
         name: buffer.clone()
@@ -54,7 +83,8 @@ def target_statistics(network: nn.Module, images: Iterable[Tensor]) -> Iterator[
     wrapped = _BatchStatistics(network)
     wrapped.training = False
     try:
-        update_bn(images, wrapped)
+        with enough_values(FEW_TARGET_VALUES):
+            update_bn(images, wrapped)
         yield
     finally:
         buffers = dict(network.named_buffers())

@@ -1,9 +1,7 @@
 """Source and target streams for training, both domains for judging."""
 
-import hashlib
 from collections.abc import Iterator
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -11,10 +9,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from sepico_pl.data.datasets import ImageFolder, SegmentationFolder
+from sepico_pl.data.datasets import check_collections
+from sepico_pl.data.fingerprint import fingerprint
 from sepico_pl.data.geometry import RandomCropFlip, check_crop_fits
 from sepico_pl.data.ledger import Ledger
 from sepico_pl.data.rare_classes import RareClassSampling, count_classes
+from sepico_pl.data.settings import check_counts, check_sizes, check_workers
+from sepico_pl.data.shared_memory import Load, check_shared_memory, image_bytes, label_bytes
 from sepico_pl.data.streams import (
     EvaluationSet,
     Positions,
@@ -23,9 +24,15 @@ from sepico_pl.data.streams import (
     evenly,
 )
 from sepico_pl.data.workers import loader_context
-from sepico_pl.types import DomainPair, InputError, LabelledImages, Size, UnlabelledImages
+from sepico_pl.types import (
+    DomainPair,
+    InputError,
+    LabelledImages,
+    ReferencedImages,
+    Size,
+    UnlabelledImages,
+)
 
-Named = LabelledImages | UnlabelledImages
 PAPER_CROP_PIXELS = 640 * 640
 
 
@@ -72,18 +79,14 @@ class AdaptationData(pl.LightningDataModule):
             InputError: for a size, batch or count that is not positive.
         """
         super().__init__()
-        _check_sizes(source_size=source_size, target_size=target_size, crop_size=crop_size)
-        _check_counts(
+        check_sizes(source_size=source_size, target_size=target_size, crop_size=crop_size)
+        check_counts(
             batch_size=batch_size,
             judge_batch_size=judge_batch_size,
             statistics_images=statistics_images,
             crop_tries=crop_tries,
         )
-        if not isinstance(workers, int) or workers < 0:
-            message = (
-                f"data.workers={workers} must be an integer >= 0; 0 loads in the training process"
-            )
-            raise InputError(message)
+        check_workers(workers)
         self.pair = pair
         self.source_size, self.target_size, self.crop_size = source_size, target_size, crop_size
         self.crop_tries, self.largest_share = crop_tries, largest_share
@@ -138,6 +141,24 @@ class AdaptationData(pl.LightningDataModule):
         """
         check_collections(ledger, *self.judged.values())
 
+    def check_loaders(self, *, training: bool) -> None:
+        """Refuse loader processes whose batches shared memory cannot hold; sizes must be known.
+
+        Raises:
+            InputError: with the remedies.
+        """
+        loads = []
+        if training:
+            references = isinstance(self.pair.target_train, ReferencedImages)
+            source = image_bytes(self.crop_size) + label_bytes(self.crop_size)
+            target = image_bytes(self.target_size) * (2 if references else 1)
+            loads += [Load(self.batch_size * source), Load(self.batch_size * target)]
+        for domain, scenes in self.judged.items():
+            label = max(label_bytes(scenes.size(index)) for index in range(len(scenes)))
+            evaluated = self.judge_batch_size * (image_bytes(self._boxes()[domain]) + label)
+            loads.append(Load(evaluated, len(scenes) // self.judge_batch_size))
+        check_shared_memory(self.workers, loads)
+
     def setup(self, stage: str) -> None:
         """Count the source's classes and lay out the streams."""
         if stage != "fit":
@@ -170,11 +191,14 @@ class AdaptationData(pl.LightningDataModule):
 
         With a generator of their own, so that judging more often leaves training as it is.
         """
-        boxes = {"target": self.target_size, "source": self.source_size}
+        boxes = self._boxes()
         return [
             self._evaluation(EvaluationSet(self.judged[domain], boxes[domain]))
             for domain in self.domains
         ]
+
+    def _boxes(self) -> dict[str, Size]:
+        return {"target": self.target_size, "source": self.source_size}
 
     def batch_names(self, step: int) -> list[str]:
         """Return what to call the images of all ranks that `step` was trained on."""
@@ -189,15 +213,7 @@ class AdaptationData(pl.LightningDataModule):
     @cached_property
     def fingerprint(self) -> str:
         """A key of the training images: their number, order, file names and sizes."""
-        digest = hashlib.sha256()
-        collections: tuple[Named, ...] = (self.pair.source_train, self.pair.target_train)
-        for images in collections:
-            digest.update(f"{len(images)}\n".encode())
-            for index in range(len(images)):
-                path = Path(images.name(index))
-                size = path.stat().st_size if path.is_file() else 0
-                digest.update(f"{path.name} {size}\n".encode())
-        return digest.hexdigest()[:16]
+        return fingerprint(self.pair.source_train, self.pair.target_train)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run must find again."""
@@ -241,6 +257,17 @@ class AdaptationData(pl.LightningDataModule):
             batch = indices[first : first + self.judge_batch_size]
             yield torch.stack([stream.still(index) for index in batch]).to(device)
 
+    def smallest_batches(self) -> dict[str, tuple[int, int, int, int]]:
+        """Return B, 3, H, W of the smallest batch that is trained on, and takes "statistics"."""
+        height, width = self.crop_size
+        shapes = {"training": (self.batch_size, 3, height, width)}
+        if self.images_for_statistics is not None:
+            stream = TargetStream(self.images_for_statistics, box=self.target_size, seed=self.seed)
+            number = min(len(self.images_for_statistics), self.number_of_statistics_images)
+            last = number % self.judge_batch_size or self.judge_batch_size
+            shapes["statistics"] = (last, 3, *stream.size)
+        return shapes
+
     def _evaluation(self, dataset: EvaluationSet) -> DataLoader[dict[str, Tensor]]:
         trainer: Any = self.trainer
         batches = dataset.batches(
@@ -273,28 +300,3 @@ class AdaptationData(pl.LightningDataModule):
             generator=torch.Generator(),
             pin_memory=torch.cuda.is_available(),
         )
-
-
-def check_collections(ledger: Ledger, *collections: object) -> None:
-    """Check the collections that are files.
-
-    Raises:
-        InputError: for the first file that cannot be used.
-    """
-    for collection in collections:
-        if isinstance(collection, ImageFolder | SegmentationFolder):
-            collection.check(ledger)
-
-
-def _check_sizes(**sizes: Size) -> None:
-    for key, size in sizes.items():
-        if len(size) != 2 or any(not isinstance(side, int) or side <= 0 for side in size):
-            message = f"data.{key}={list(size)} must be two positive integers: [height, width]"
-            raise InputError(message)
-
-
-def _check_counts(**counts: int) -> None:
-    for key, count in counts.items():
-        if not isinstance(count, int) or count <= 0:
-            message = f"data.{key}={count} must be a positive integer"
-            raise InputError(message)

@@ -226,3 +226,14 @@ def _not_empty(found: Sequence[Found]) -> list[Found]:
 def _listed(paths: Sequence[Path]) -> str:
     names = ", ".join(map(str, paths[:SHOWN]))
     return names if len(paths) <= SHOWN else f"{names} and {len(paths) - SHOWN} more"
+
+
+def check_collections(ledger: Ledger, *collections: object) -> None:
+    """Check the collections that are files.
+
+    Raises:
+        InputError: for the first file that cannot be used.
+    """
+    for collection in collections:
+        if isinstance(collection, ImageFolder | SegmentationFolder):
+            collection.check(ledger)
