@@ -118,3 +118,27 @@ def test_nothing_drawn_changes_nothing() -> None:
     )
     chance = Chance(seed=0)
     assert torch.equal(strong(image(), strong.draw(chance), chance), image())
+
+
+@pytest.mark.parametrize("sigma", [0.15, 1.15, 4.0])
+def test_a_point_is_blurred_to_the_whole_kernel(sigma: float) -> None:
+    """A Gaussian over the official 63 pixels of a side of 640, whatever part of it is computed."""
+    point = torch.zeros(1, 1, 40, 640, dtype=torch.float64)
+    point[..., 20, 320] = 1
+    blurred = gaussian_blur(point, sigma)
+    across, down = (
+        torch.exp(-(torch.arange(-reach, reach + 1.0, dtype=torch.float64) ** 2) / (2 * sigma**2))
+        for reach in (31, 1)
+    )
+    expected = torch.zeros(40, 640, dtype=torch.float64)
+    expected[19:22, 289:352] = torch.outer(down / down.sum(), across / across.sum())
+    torch.testing.assert_close(blurred[0, 0], expected, rtol=1e-9, atol=1e-30)
+
+
+def test_an_augmented_image_has_no_graph() -> None:
+    strong = StrongAugmentation(
+        jitter_probability=1.0, jitter_strength=0.2, blur_probability=1.0, blur_sigma=(0.5, 1.15)
+    )
+    chance = Chance(seed=0)
+    augmented = strong(image().requires_grad_(), strong.draw(chance), chance)
+    assert not augmented.requires_grad

@@ -86,3 +86,19 @@ def test_day_and_night_are_cropped_and_mirrored_alike() -> None:
 
 def test_one_common_size_is_that_of_most_images() -> None:
     assert common_size([(10, 20)] * 2 + [(20, 20)] * 3, (20, 40)) == (20, 20)
+
+
+def test_what_covers_keeps_its_aspect_ratio() -> None:
+    """33 x 70 covers 32 x 64 as 32 x 68: all rows, 64 of 68 columns. 100 x 40 as 160 x 64."""
+    wide, tall = ramp(33, 70) // 2, ramp(100, 40) // 2
+    box = size = (32, 64)
+    left, right = (to_size(wide, box, size, (0.0, place)) for place in (0.0, 1.0))
+    rows = (np.arange(32) + 0.5) * 33 / 32 - 0.5
+    columns = (np.arange(68) + 0.5) * 70 / 68 - 0.5
+    np.testing.assert_allclose(left[:, 0, 0], rows, atol=1)
+    np.testing.assert_allclose(left[0, :, 1], columns[:64], atol=1)
+    np.testing.assert_allclose(right[0, :, 1], columns[4:], atol=1)
+    rows = (np.arange(160) + 0.5) * 100 / 160 - 0.5
+    middle = to_size(tall, box, size, (0.5, 0.9))
+    np.testing.assert_allclose(middle[:, 0, 0], rows[64:96], atol=1)
+    np.testing.assert_allclose(middle[0, :, 1], (np.arange(64) + 0.5) * 40 / 64 - 0.5, atol=1)

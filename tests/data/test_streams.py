@@ -4,7 +4,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from sepico_pl.data.datamodule import AdaptationData
-from sepico_pl.data.geometry import RandomCropFlip, fit, is_balanced, to_tensor
+from sepico_pl.data.geometry import RandomCropFlip, RandomFlip, fit, is_balanced, to_tensor
 from sepico_pl.data.ledger import Ledger
 from sepico_pl.data.rare_classes import RareClassSampling, count_classes
 from sepico_pl.data.streams import EvaluationSet, Positions, SourceStream, TargetStream
@@ -159,3 +159,60 @@ def test_bad_settings_name_their_key(change: dict, key: str) -> None:
     pair = streets(SIZE, seed=0, train_length=2, val_length=2)
     with pytest.raises(InputError, match=key):
         AdaptationData(pair, **settings(**change)).check_training(Ledger(None))
+
+
+class OneLabel:
+    """One black image; its rare class is 11 pixels of the first row and 1 of the second."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        return np.zeros((4, 20, 3), np.uint8), self.label(index)
+
+    def label(self, index: int) -> np.ndarray:
+        label = np.zeros((4, 20), np.uint8)
+        label[0, :11] = label[1, 0] = 1
+        return label
+
+    def name(self, index: int) -> str:
+        return "one"
+
+
+def test_a_crop_must_show_more_than_half_of_the_rare_class_pixels() -> None:
+    """Of crops 10 wide only the leftmost shows 11 of the wanted 20, the next one shows 10."""
+    scenes = OneLabel()
+    sampling = RareClassSampling(count_classes(scenes, 2), temperature=0.01, min_pixels=20)
+    stream = SourceStream(
+        scenes,
+        box=(4, 20),
+        crop=RandomCropFlip((4, 10), tries=300),
+        largest_share=0.9,
+        rare_classes=sampling,
+        seed=0,
+    )
+    assert [int((stream[p]["label"] == 1).sum()) for p in range(6)] == [11] * 6
+
+
+def test_a_crop_of_one_class_is_drawn_again() -> None:
+    """Crops 8 wide from column 3 on show 8 pixels or less of the second class among 32."""
+    stream = SourceStream(
+        OneLabel(),
+        box=(4, 20),
+        crop=RandomCropFlip((4, 8), tries=300),
+        largest_share=0.75,
+        rare_classes=None,
+        seed=0,
+    )
+    assert [int((stream[p]["label"] == 1).sum()) for p in range(6)] == [9] * 6
+
+
+def test_half_of_all_images_are_mirrored() -> None:
+    image = np.arange(2, dtype=np.uint8)[None, :, None].repeat(3, axis=2)
+    dice = np.random.default_rng(0)
+    source, target = RandomCropFlip((1, 2), tries=1), RandomFlip()
+    drawn = [source(image, image[..., 0], dice, lambda _: True)[0] for _ in range(4000)]
+    seen = [target([image], dice)[0] for _ in range(4000)]
+    for images in (drawn, seen):
+        share = np.mean([one[0, 0, 0] for one in images])
+        assert abs(share - 0.5) < 3 * np.sqrt(0.25 / 4000)
