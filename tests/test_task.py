@@ -15,6 +15,8 @@ from sepico_pl.callbacks import Throughput
 from sepico_pl.loggers import CSVMetrics
 from sepico_pl.module import SePiCo
 from sepico_pl.tables import read_rows
+from sepico_pl.task import batch_norm_policy
+from sepico_pl.types import InputError
 
 
 class Gauge:
@@ -282,3 +284,12 @@ def test_a_run_trusts_its_labels_by_their_share_and_its_last_row_never() -> None
     assert set(task.weight[:, -1].unique().tolist()) == {0.0, 1.0}
     assert (task.contrasted[:, -1] == 255).all()
     assert torch.equal(task.contrasted[:, :-1], shown.pseudo_label[:, :-1])
+
+
+def test_a_policy_of_batch_norm_is_one_of_two() -> None:
+    assert [batch_norm_policy(name, "key") for name in ("running", "target")] == [
+        "running",
+        "target",
+    ]
+    with pytest.raises(InputError, match=r"^adapt\.batch_norm=batch is unknown"):
+        batch_norm_policy("batch", "adapt.batch_norm")

@@ -138,3 +138,12 @@ def test_no_pass_of_the_teacher_has_a_graph() -> None:
     teacher, image = Teacher(Embedding(), decay=0.9), torch.randn(2, 3, 8, 8, requires_grad=True)
     assert not teacher(image).requires_grad
     assert not teacher.embed(image)[0].requires_grad
+
+
+def test_a_teacher_without_memory_is_the_student() -> None:
+    student = network()
+    teacher = Teacher(student, decay=0.0)
+    shift(student, 1.0)
+    teacher.follow(student, 5)
+    for own, theirs in zip(teacher.network.parameters(), student.parameters(), strict=True):
+        assert torch.equal(own, theirs)

@@ -142,3 +142,12 @@ def test_an_augmented_image_has_no_graph() -> None:
     chance = Chance(seed=0)
     augmented = strong(image().requires_grad_(), strong.draw(chance), chance)
     assert not augmented.requires_grad
+
+
+def test_float64_images_are_changed_in_float64() -> None:
+    plain = image().double()
+    strengths = torch.tensor(NEUTRAL, dtype=torch.float64)[:, None].repeat(1, 2)
+    strengths[0] = 0.125
+    lighter = colour_jitter(plain, JitterFactors(strengths, (0, 1)))
+    expected = 0.125 / torch.tensor(IMAGENET_STD, dtype=torch.float64)[:, None, None]
+    torch.testing.assert_close(lighter - plain, expected.expand_as(plain), rtol=0, atol=1e-12)

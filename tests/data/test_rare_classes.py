@@ -91,3 +91,12 @@ def test_impossible_settings() -> None:
         RareClassSampling(COUNTS, temperature=1.0, min_pixels=-1)
     with pytest.raises(InputError, match="no source label"):
         class_probabilities(np.zeros((2, 4), np.int64), 1.0)
+
+
+def test_any_pixel_will_do_where_none_is_asked_for() -> None:
+    images = RareClassSampling(COUNTS, temperature=1.0, min_pixels=0).images
+    assert {c: list(found) for c, found in images.items()} == {
+        0: [0, 1, 2, 3],
+        1: [0, 2],
+        2: [1, 2],
+    }

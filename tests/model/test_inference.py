@@ -153,3 +153,25 @@ def test_rows_and_columns_have_windows_and_strides_of_their_own(image: torch.Ten
 def test_a_stride_may_be_as_long_as_its_window(pixelwise: nn.Module, image: torch.Tensor) -> None:
     slid = Inference(window=(1, 20), stride=(1, 20))(pixelwise, image, (12, 20))
     torch.testing.assert_close(slid, pixelwise(image))
+
+
+def test_scaled_sides_are_rounded_and_never_nothing(image: torch.Tensor) -> None:
+    sizes = []
+
+    def noting(part: torch.Tensor) -> torch.Tensor:
+        sizes.append(tuple(part.shape[-2:]))
+        return part
+
+    Inference(scales=(0.3, 0.02, 0.125))(noting, image, (12, 20))
+    assert sizes == [(4, 6), (1, 1), (2, 3)]
+
+
+def test_every_view_beyond_the_first_makes_probabilities(image: torch.Tensor) -> None:
+    weights = torch.ones(3)
+    for settings in ({"flip": True}, {"scales": (0.5,)}, {"class_weights": weights}):
+        several = Inference(**settings)
+        assert not several.single_view
+        scores = several(lambda part: part, image, (12, 20))
+        torch.testing.assert_close(scores.sum(1), torch.ones(2, 12, 20))
+        halved = several.probabilities(scores[0] / 2)
+        torch.testing.assert_close(halved, scores[0])
