@@ -54,7 +54,7 @@ TESTS = {
     "module.py": [*STEP, *ANY],
     "optim.py": ["test_optim.py", *STEP],
     "task.py": ["test_task.py", "test_module.py", "test_frugality.py", "test_trace.py"],
-    "training.py": ["test_properties.py"],
+    "training.py": ["test_training.py"],
 }
 
 

@@ -35,6 +35,7 @@ ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
 }
 OPPOSITES = {"min": "max", "max": "min", "amin": "amax", "amax": "amin", "zeros": "ones"}
 UNTOLD_DECORATORS = {"abstractmethod", "overload"}
+SYMMETRIC = {"min", "max", "promote_types", "isclose"}
 
 
 @dataclass(frozen=True)
@@ -152,14 +153,15 @@ def _constants(node: ast.Constant) -> Iterator[Fault]:
 
 def _calls(node: ast.Call) -> Iterator[Fault]:
     """Leave out a keyword, swap the first two arguments, ask for the opposite."""
+    name = node.func.id if isinstance(node.func, ast.Name) else ""
+    name = node.func.attr if isinstance(node.func, ast.Attribute) else name
     for index in range(len(node.keywords)):
         rest = node.keywords[:index] + node.keywords[index + 1 :]
         yield node, ast.unparse(ast.Call(node.func, node.args, rest)), "keyword"
-    if len(node.args) > 1 and not any(isinstance(one, ast.Starred) for one in node.args[:2]):
+    starred = any(isinstance(one, ast.Starred) for one in node.args[:2])
+    if len(node.args) > 1 and name not in SYMMETRIC and not starred:
         swapped = [node.args[1], node.args[0], *node.args[2:]]
         yield node, ast.unparse(ast.Call(node.func, swapped, node.keywords)), "arguments"
-    name = node.func.id if isinstance(node.func, ast.Name) else ""
-    name = node.func.attr if isinstance(node.func, ast.Attribute) else name
     if name in OPPOSITES:
         function: ast.expr = ast.Name(OPPOSITES[name])
         if isinstance(node.func, ast.Attribute):

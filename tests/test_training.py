@@ -36,7 +36,7 @@ def test_short_runs_are_judged_and_logged_at_their_end(
 
 
 def test_what_attends_a_run(tmp_path: Path) -> None:
-    built = trainer(tmp_path, "logger=csv", "pictures=3", "resume=abc")
+    built = trainer(tmp_path, "logger=csv", "pictures=5", "resume=abc")
     assert attending(built) >= ALWAYS | LOGGED | {PicturePanel}
     (logger,) = built.loggers
     assert isinstance(logger, CSVMetrics)
@@ -47,7 +47,9 @@ def test_what_attends_a_run(tmp_path: Path) -> None:
     (writer,) = (one for one in built.callbacks if isinstance(one, SelfSufficientCheckpoint))
     writer.on_save_checkpoint(built, None, checkpoint)
     assert checkpoint["config"]["resume"] is None
-    assert checkpoint["config"]["pictures"] == 3
+    assert checkpoint["config"]["pictures"] == 5
+    (panel,) = (one for one in built.callbacks if isinstance(one, PicturePanel))
+    assert (panel.folder, panel.count) == (tmp_path / "pictures", 5)
 
 
 def test_without_logger_and_pictures_nobody_attends_for_them(tmp_path: Path) -> None:
