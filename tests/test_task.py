@@ -322,3 +322,30 @@ def test_each_domain_has_a_matrix_of_its_own() -> None:
     fit(task, OneSourceClass(), val_check_interval=2)
     pixels = {domain: counts.sum(dim=1).tolist() for domain, counts in task.confusion.items()}
     assert pixels == {"target": [512] * 4, "source": [1024, 0, 0, 0]}
+
+
+def test_scores_are_of_the_classes_that_occur_and_counting_begins_anew() -> None:
+    task = sepico()
+    task.class_subsets = {"mIoU2": (0, 1)}
+    truth = torch.tensor([[0, 0, 0, 2, 255]])
+    task.source_matrix.update(torch.tensor([[0, 0, 2, 2, 3]]), truth)
+    (scores,) = task.scores(["source"]).values()
+    expected = {"mIoU": 175 / 3, "mIoU2": 200 / 3, "IoU/a": 200 / 3, "IoU/c": 50}
+    assert scores == pytest.approx(expected)
+    task.source_matrix.update(torch.tensor([[1]]), torch.tensor([[1]]))
+    assert task.scores(["source"])["source"]["IoU/b"] == 100
+    assert task.confusion["source"].sum() == 1
+
+
+def test_what_is_no_number_is_not_noted(tmp_path: Path) -> None:
+    class Noting(pl.Callback):
+        def on_train_batch_start(self, trainer, pl_module, *_: object) -> None:
+            for name, value in (("inf", float("inf")), ("nan", float("nan")), ("one", 1.0)):
+                pl_module.note(f"train/{name}", torch.tensor(value))
+            pl_module.note("train/none", None)
+
+    log = CSVMetrics(save_dir=str(tmp_path))
+    fit(sepico(None), batches(1), logger=log, log_every_n_steps=1, callbacks=[Noting()])
+    (row,) = read_rows(tmp_path / "metrics.csv").values()
+    assert row["train/one"] == "1.0"
+    assert not {"train/inf", "train/nan", "train/none"} & row.keys()

@@ -89,8 +89,15 @@ def test_strengths_are_fresh_at_each_use_and_stay_in_range() -> None:
     first, second = (chance.jitter_factors(500, 0.2).strengths for _ in range(2))
     assert not torch.equal(first, second)
     assert first[0].abs().max() <= 0.2
-    assert first[1].min() >= 0.8
-    assert first[1].max() <= 1.2
+    for lowest, highest, strengths in (
+        (-0.2, 0.2, first[0]),
+        *[(0.8, 1.2, first[i]) for i in (1, 2)],
+    ):
+        assert lowest <= strengths.min() < lowest + 0.01
+        assert highest - 0.01 < strengths.max() <= highest
+    assert chance.jitter_factors(2, 0.2).strengths.dtype == torch.float32
+    orders = {chance.jitter_factors(1, 0.2).order for _ in range(400)}
+    assert len(orders) == 24
     assert 1.1 < first[3].abs().max() <= 0.2 * 2 * torch.pi
     sigmas = [chance.blur_sigma(0.15, 1.15) for _ in range(200)]
     assert 0.15 <= min(sigmas) < 0.25

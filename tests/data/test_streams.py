@@ -7,7 +7,15 @@ from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.data.geometry import RandomCropFlip, RandomFlip, fit, is_balanced, to_tensor
 from sepico_pl.data.ledger import Ledger
 from sepico_pl.data.rare_classes import RareClassSampling, count_classes
-from sepico_pl.data.streams import EvaluationSet, Positions, SourceStream, TargetStream
+from sepico_pl.data.streams import (
+    SOURCE_DICE,
+    TARGET_DICE,
+    TARGET_PLACE,
+    EvaluationSet,
+    Positions,
+    SourceStream,
+    TargetStream,
+)
 from sepico_pl.data.streets import StreetImages, StreetScenes, streets
 from sepico_pl.types import InputError
 
@@ -216,3 +224,30 @@ def test_half_of_all_images_are_mirrored() -> None:
     for images in (drawn, seen):
         share = np.mean([one[0, 0, 0] for one in images])
         assert abs(share - 0.5) < 3 * np.sqrt(0.25 / 4000)
+
+
+def test_domains_and_places_are_drawn_apart() -> None:
+    """Another image of the target than of the source, and a place that no index hangs on."""
+    assert len({SOURCE_DICE, TARGET_DICE, TARGET_PLACE}) == 3
+    scenes = StreetScenes("day", "train", 8, SIZE, seed=0)
+    plain = source(rare=False)
+    target = TargetStream(StreetImages("day", "train", 8, SIZE, seed=0), box=SIZE, seed=0)
+    names = [(plain.name(p), target.name(p)) for p in range(200)]
+    assert {name for name, _ in names} == {scenes.name(index) for index in range(8)}
+    assert 10 < sum(one == other for one, other in names) < 45  # an eighth of them by chance
+
+
+def test_a_crop_is_tried_as_often_as_allowed_and_the_last_one_stands() -> None:
+    image = np.arange(12, dtype=np.uint8)[None, :, None].repeat(3, axis=2)
+    tried = []
+
+    def refuse(label: np.ndarray) -> bool:
+        tried.append(label.copy())
+        return False
+
+    dice = np.random.default_rng(0)
+    drawn, label = RandomCropFlip((1, 4), tries=7)(image, image[..., 0], dice, refuse)
+    assert len(tried) == 7
+    np.testing.assert_array_equal(label, tried[-1])
+    np.testing.assert_array_equal(drawn[..., 0], label)
+    assert len({one.tobytes() for one in tried}) > 2
