@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SLOWEST = 180.0
 """Seconds after which a mutant counts as noticed: its tests do not end."""
 
-STEP = ["test_module.py", "test_task.py", "test_frugality.py", "test_trace.py"]
+STEP = ["test_module.py", "test_steps.py", "test_task.py", "test_frugality.py", "test_trace.py"]
 ANY = ["test_properties.py"]
 TESTS = {
     "contrast/losses.py": ["contrast/test_losses.py", "contrast/test_modes.py", *STEP, *ANY],
@@ -53,7 +53,7 @@ TESTS = {
     "model/inference.py": ["model/test_inference.py", "serving/test_model.py", *STEP],
     "module.py": [*STEP, *ANY],
     "optim.py": ["test_optim.py", *STEP],
-    "task.py": ["test_task.py", "test_module.py", "test_frugality.py", "test_trace.py"],
+    "task.py": [*STEP, *ANY],
     "training.py": ["test_training.py"],
 }
 

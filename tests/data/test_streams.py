@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -251,3 +253,31 @@ def test_a_crop_is_tried_as_often_as_allowed_and_the_last_one_stands() -> None:
     np.testing.assert_array_equal(label, tried[-1])
     np.testing.assert_array_equal(drawn[..., 0], label)
     assert len({one.tobytes() for one in tried}) > 2
+
+
+def test_a_run_takes_each_ranks_samples_from_its_step_on() -> None:
+    """Steps 2 and 3 of the second of two ranks, two samples each, with the configured crops."""
+    pair = streets(SIZE, seed=0, train_length=6, val_length=2)
+    changes = {"rare_class_temperature": 0.05, "rare_class_pixels": 3200, "seed": 4}
+    data = AdaptationData(pair, **settings(**changes))
+    data.setup("fit")
+    data.trainer = SimpleNamespace(global_step=2, max_steps=4, global_rank=1, world_size=2)
+    loaders = data.train_dataloader()
+    sampling = RareClassSampling(
+        count_classes(pair.source_train, 9), temperature=0.05, min_pixels=8
+    )
+    streams = {
+        "source": SourceStream(
+            pair.source_train,
+            box=SIZE,
+            crop=RandomCropFlip((32, 32), tries=3),
+            largest_share=0.75,
+            rare_classes=sampling,
+            seed=4,
+        ),
+        "target": TargetStream(pair.target_train, box=SIZE, seed=4),
+    }
+    for domain, stream in streams.items():
+        images = torch.cat([batch["image"] for batch in loaders[domain]])
+        expected = torch.stack([stream[position]["image"] for position in (10, 11, 14, 15)])
+        assert torch.equal(images, expected)
