@@ -93,6 +93,7 @@ def test_balance_of_a_crop() -> None:
     assert is_balanced(half, 0.75)
     assert not is_balanced(half, 0.5)
     assert not is_balanced(np.zeros((2, 2), np.uint8), 1.1)
+    assert not is_balanced(np.full((2, 2), 3, np.uint8), 1.1)
     assert not is_balanced(np.full((2, 2), 255, np.uint8), 0.75)
 
 
