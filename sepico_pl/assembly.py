@@ -1,5 +1,6 @@
 """Builds the parts that a configuration names. No DictConfig goes past this file."""
 
+import re
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,6 +30,7 @@ REFUSALS = (
     RuntimeError,
     MisconfigurationException,
 )
+UNEXPECTED = re.compile(r"unexpected keyword argument '(\w+)'")
 FILES = ("start", "checked", "data_root")
 DATA_PATHS = (".root", "_images", "_labels", ".listed")
 
@@ -112,7 +114,11 @@ def build(key: str, config: Config, /, **parts: object) -> Any:  # noqa: ANN401
     except InputError:
         raise
     except REFUSALS as error:
-        message = f"{config[TARGET]}: {first_line(error)}; check the keys it is given"
+        strange = UNEXPECTED.search(str(error))
+        if isinstance(error, TypeError) and strange:
+            message = f"{key}.{strange[1]}: there is no such key; {config[TARGET]} does not take it"
+        else:
+            message = f"{config[TARGET]}: {first_line(error)}; check the keys it is given"
         raise InputError(message) from error
 
 

@@ -12,10 +12,17 @@ from pathlib import Path
 
 import hydra
 from hydra.core.config_store import ConfigStore
-from hydra.errors import CompactHydraException, OverrideParseException
+from hydra.errors import (
+    CompactHydraException,
+    ConfigCompositionException,
+    MissingConfigException,
+    OverrideParseException,
+)
 from omegaconf import DictConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from sepico_pl.first_look import look_at, nothing_left_of_a_refusal
+from sepico_pl.known_keys import refused_choice, refused_override
 from sepico_pl.multirun import failures_recorded
 from sepico_pl.quoting import never_fail_to_print
 
@@ -71,13 +78,17 @@ def find_conf() -> str:
 
 
 def command(
-    config_name: str, words: Callable[[Sequence[str]], list[str]] = list
+    config_name: str,
+    words: Callable[[Sequence[str]], list[str]] = list,
+    *,
+    reads_data: bool = True,
 ) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
     """Make a function of the resolved configuration a command line of its own.
 
     Args:
         config_name: the file in conf/.
         words: turns what was typed into what Hydra is given.
+        reads_data: whether the roots of data sets must be there.
     """
 
     def decorate(function: Callable[[DictConfig], None]) -> Callable[[], None]:
@@ -86,9 +97,11 @@ def command(
         def inside_hydra(config: DictConfig) -> None:
             with (
                 environment(FULL_ERROR, wanted),
+                nothing_left_of_a_refusal(),
                 failures_recorded(),
                 readable_errors(full=wanted == "1"),
             ):
+                look_at(config, config_name, reads_data=reads_data)
                 function(config)
 
         main = hydra.main(version_base="1.3", config_path=find_conf(), config_name=config_name)
@@ -99,7 +112,10 @@ def command(
             never_fail_to_print()
             wanted = os.environ.get(FULL_ERROR)
             # Hydra hands on its own errors and those of the operating system only so.
-            with readable_errors(full=wanted == "1"), environment(FULL_ERROR, "1"):
+            with (
+                readable_errors(full=wanted == "1", config_name=config_name),
+                environment(FULL_ERROR, "1"),
+            ):
                 sys.argv[1:] = words(sys.argv[1:])
                 run()
 
@@ -153,14 +169,21 @@ def _set(name: str, value: str | None) -> None:
 
 
 @contextmanager
-def readable_errors(*, full: bool) -> Iterator[None]:
-    """End with one line for what the user can mend; `full` keeps the traceback."""
+def readable_errors(*, full: bool, config_name: str = "") -> Iterator[None]:
+    """End with one line for what the user can mend; `full` keeps the traceback.
+
+    Args:
+        full: whether to.
+        config_name: the file in conf/ that overrides are for.
+    """
     try:
         yield
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except Exception as error:
         explanation = explain(error)
+        if isinstance(error, ConfigCompositionException):
+            explanation = refused_override(error, find_conf(), config_name) or explanation
         if explanation is None or full:
             raise
         sys.stdout.flush()
@@ -214,6 +237,8 @@ def of_configuration(error: BaseException) -> str | None:
             f"{error.override}: cannot be read as key=value; name the key (--help lists them), and "
             "put values with special characters in quotes"
         )
+    if isinstance(error, MissingConfigException):
+        return refused_choice(error)
     if isinstance(error, CompactHydraException | OmegaConfBaseException):
         return f"{error} {error.__cause__ or ''}"
     if type(error).__module__.startswith("yaml."):

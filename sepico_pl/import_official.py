@@ -5,7 +5,7 @@ from omegaconf import DictConfig
 from sepico_pl.cli import command, paths
 
 
-@command("import_official", paths("checkpoint", "output"))
+@command("import_official", paths("checkpoint", "output"), reads_data=False)
 def main(config: DictConfig) -> None:
     """Write a checkpoint of ours and account for every key of the official one."""
     from sepico_pl.official_import import import_official

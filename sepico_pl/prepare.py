@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from sepico_pl.cli import command, paths
 
 
-@command("prepare", paths("copy", "report"))
+@command("prepare", paths("copy", "report"), reads_data=False)
 def main(config: DictConfig) -> None:
     """Report on the data set; exit with 1 if it has problems."""
     from sepico_pl.preparing import prepare

@@ -51,3 +51,16 @@ def never_fail_to_print() -> None:
     """Let the standard output write out what its encoding lacks, instead of ending the program."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def no_root(folder: object, name: str) -> str:
+    """Say that there is no folder of a data set, and how to name it.
+
+    Args:
+        folder: that was looked for.
+        name: of the data set in `paths`.
+    """
+    return (
+        f"{folder}: there is no such folder for {name}; set paths.{name}=<folder>, or "
+        "data_root=<folder of all data sets>, or the environment variable SEPICO_DATA"
+    )

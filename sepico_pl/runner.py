@@ -219,7 +219,9 @@ def prepared_task(
     if resumed is None:
         return build_student_task(plain, data), 0
     task, step = resumed_task(resumed, plain, data)
-    print(f"resume={resumed}: goes on after step {step}")
+    is_finished = step >= plain["trainer"]["max_steps"]
+    doing = "is finished (trainer.max_steps), and evaluated again" if is_finished else "goes on"
+    print(f"resume={resumed}: {doing} after step {step}")
     return task, step
 
 

@@ -35,7 +35,9 @@ MAY_IMPORT = {
     "job_signals": {"data"},
     "multirun": {"job_signals"},
     "folder_lock": set(),
-    "cli": FOUNDATION | {"multirun"},
+    "known_keys": set(),
+    "first_look": {"known_keys", "quoting"},
+    "cli": FOUNDATION | {"first_look", "known_keys", "multirun"},
     "resuming": {"cli", "folder_lock", "json_files", "types"},
     "plain_data": FOUNDATION | {"constructors", "limits"},
     "resumed_config": FOUNDATION

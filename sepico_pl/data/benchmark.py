@@ -10,6 +10,7 @@ from sepico_pl.data.checks import Pair
 from sepico_pl.data.classes import CITYSCAPES
 from sepico_pl.data.datasets import ImageFolder, ReferencedFolder, SegmentationFolder
 from sepico_pl.data.labels import LabelCode
+from sepico_pl.quoting import no_root
 from sepico_pl.types import InputError
 
 
@@ -93,12 +94,7 @@ class Benchmark:
             InputError: if the folder is missing or holds none.
         """
         if not os.path.isdir(self.root):
-            message = (
-                f"{self.root}: there is no such folder for {self.name}; set paths."
-                f"{self.name}=<folder>, or data_root=<folder of all data sets>, or the "
-                "environment variable SEPICO_DATA"
-            )
-            raise InputError(message)
+            raise InputError(no_root(self.root, self.name))
         found = self.find(split)
         if not found:
             message = (

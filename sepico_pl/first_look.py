@@ -1,0 +1,154 @@
+"""What is wrong with a command's files and devices at first sight, before torch is imported."""
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from sepico_pl.known_keys import GROUP_WITH_KEYS, plain, refused_key
+from sepico_pl.quoting import no_root
+
+ARCHIVE, OLD_PICKLE = b"PK\x03\x04", b"\x80"
+"""How a checkpoint begins; before torch 1.6 it was a plain pickle."""
+UNWRITTEN = {".hydra", "run.lock"}
+"""What lies in a run folder before the run writes anything."""
+GPU_TRACES = ("dev/nv*", "dev/dxg", "dev/kfd", "proc/driver/nvidia", "dev/accel*")
+GPU_NAMES = ("gpu", "cuda")
+
+
+def refused_at_first_sight(
+    config: DictConfig, root: Path = Path("/"), *, reads_data: bool = True
+) -> str | None:
+    """Return what is wrong; None where nothing is, or it takes more than a look.
+
+    Args:
+        config: of any command, unresolved.
+        reads_data: whether the roots of data sets must be there.
+        root: of the file system.
+    """
+    resumes = OmegaConf.select(config, "resume", default=None) is not None
+    unset = () if resumes else _unset(config)
+    roots = () if resumes or not reads_data else _roots(config)
+    for found in (unset, roots, _checkpoint(config), _gpu(config, root)):
+        for message in found:
+            return message
+    return None
+
+
+def _unset(config: DictConfig) -> Iterator[str]:
+    for key in sorted(OmegaConf.missing_keys(config)):
+        yield f"{key} is not set: give it as {key}=<value>"
+
+
+def _roots(config: DictConfig) -> Iterator[str]:
+    """Look at the roots of data sets, each set by a key of `paths`."""
+    paths = _value(config, "paths") or {}
+    dataset = OmegaConf.to_yaml(_value(config, "dataset") or {}, resolve=False)
+    for name in paths:
+        where = Path(str(paths[name])).expanduser()
+        if f"${{paths.{name}}}" in dataset and not where.is_dir():
+            yield no_root(where.absolute(), name)
+
+
+def _checkpoint(config: DictConfig) -> Iterator[str]:
+    for key in ("checkpoint", "start"):
+        text = _value(config, key)
+        if not isinstance(text, str):
+            continue
+        path = Path(text).expanduser()
+        if (path / "run.json").is_file() or (path / "checkpoints").is_dir():
+            yield f"{key}={text}: a run folder; give one of its checkpoints: {path / 'last.ckpt'}"
+        elif path.is_file() and not _begins_like_a_checkpoint(path):
+            yield f"{key}={text}: no checkpoint; give a run's last.ckpt"
+
+
+def _begins_like_a_checkpoint(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            first = file.read(len(ARCHIVE))
+    except OSError:
+        return True  # what reads the file says why it cannot
+    return not first or first == ARCHIVE or first.startswith(OLD_PICKLE)
+
+
+def _gpu(config: DictConfig, root: Path) -> Iterator[str]:
+    for key in ("accelerator", "trainer.accelerator"):
+        wanted = _value(config, key)
+        if wanted in GPU_NAMES and not may_have_gpu(root):
+            yield f"{key}={wanted}: there is no GPU here; choose {key}=cpu or auto"
+
+
+def may_have_gpu(root: Path = Path("/")) -> bool:
+    """Whether there may be a GPU; False only where there is surely none.
+
+    Args:
+        root: of the file system.
+    """
+    if platform.system() != "Linux":
+        return True
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+        return False
+    return any(True for trace in GPU_TRACES for _ in root.glob(trace))
+
+
+def _value(config: DictConfig, key: str) -> Any:  # noqa: ANN401
+    return OmegaConf.select(config, key, default=None, throw_on_missing=False)
+
+
+def look_at(config: DictConfig, config_name: str, *, reads_data: bool) -> None:
+    """Refuse what is wrong at first sight, before torch is imported.
+
+    Args:
+        config: of the command, unresolved.
+        config_name: the file in conf/.
+        reads_data: whether the roots of data sets must be there.
+
+    Raises:
+        SystemExit: naming the key, the nearest one or the remedy.
+    """
+    words = HydraConfig.get().overrides.task
+    bringing = [word for word in words if word.startswith(f"{GROUP_WITH_KEYS}=")]
+    message = refused_at_first_sight(config, reads_data=reads_data)
+    if message is None and not any(is_resumption(word) for word in words):
+        message = refused_key(plain(config), plain(compose(config_name, bringing)))
+    if message is not None:
+        sys.exit(f"error: {message}")
+
+
+@contextmanager
+def nothing_left_of_a_refusal() -> Iterator[None]:
+    """Remove the folder that Hydra made for a run, where it was refused before it wrote anything.
+
+    One that was typed stays: it may be another run's, too.
+    """
+    try:
+        yield
+    except BaseException:
+        hydra_config = HydraConfig.get()
+        typed = any(word.startswith("hydra.") for word in hydra_config.overrides.hydra)
+        if hydra_config.mode == RunMode.RUN and not typed and hydra_config.output_subdir:
+            remove_unwritten(Path(hydra_config.runtime.output_dir))
+        raise
+
+
+def remove_unwritten(folder: Path) -> None:
+    """Remove a run folder that holds nothing but what Hydra and the lock put there."""
+    with suppress(OSError):
+        if {path.name for path in folder.iterdir()} <= UNWRITTEN:
+            shutil.rmtree(folder)
+            folder.parent.rmdir()
+            folder.parent.parent.rmdir()
+
+
+def is_resumption(word: str) -> bool:
+    """Whether a word asks for a run to be resumed, whose recorded words precede it."""
+    return word.startswith("resume=") and word != "resume=null"
