@@ -147,7 +147,7 @@ class SegmentationFolder:
     def examine(self, ledger: Ledger) -> list[Record | InputError]:
         """Decode every pair that the ledger does not know; return what was met."""
         check = partial(check_pair, self.code, self.num_classes)
-        key = f"pair {self.code.key} {self.num_classes}"
+        key = f"lossless pair {self.code.key} {self.num_classes}"
         return examine(list(self.pairs), check, key, ledger)
 
     def check(self, ledger: Ledger) -> None:

@@ -38,21 +38,19 @@ def folder(
         classes: names, at least two.
         labels: "ids" or "colours": what a label pixel holds.
         colours: RGB (0..255) of each class; needed for colour labels, otherwise only for pictures.
-        ids: class name by id, for id labels; None where ids are the places in `classes`.
-        ignore: ids, or colours, of pixels to ignore; id 255 always is.
+        ids: class name by id (0..255), for id labels, at least one for each class; None where ids
+            are the places in `classes`.
+        ignore: ids, or colours, of pixels to ignore; id 255 is unless `ids` names it.
         unlisted: "error" or "ignore": what becomes of any other id or colour.
-        source_val_images: labelled source images to judge on, and
+        source_val_images: labelled source images to evaluate on, and
         source_val_labels: their labels; None for none.
-        target_val_images: labelled target images to judge on, and
+        target_val_images: labelled target images to evaluate on, and
         target_val_labels: their labels; None for none.
 
     Raises:
         InputError: for classes, colours or ids that contradict each other.
     """
-    classes = [str(name) for name in classes]
-    if not 2 <= len(classes) < UNKNOWN or len(set(classes)) < len(classes):
-        message = f"dataset.classes={classes}: give 2 to {UNKNOWN - 1} different names"
-        raise InputError(message)
+    _check_names(classes)
     palette = _palette(classes, colours)
     code = _label_code(
         classes, labels, palette if colours is not None else None, ids, ignore, unlisted
@@ -105,25 +103,90 @@ def _label_code(
         message = f"dataset.unlisted={unlisted} is unknown; choose error or ignore"
         raise InputError(message)
     if labels == "colours":
-        if palette is None:
-            message = "dataset.labels=colours needs dataset.colours, one [r,g,b] per class"
-            raise InputError(message)
-        ignored = [_colour(one, "dataset.ignore") for one in ignore]
-        return ColourLabels(palette, ignored, unlisted)
-    ignored_ids = [_whole(one, "dataset.ignore") for one in ignore]
+        return _colour_labels(classes, palette, ids, ignore, unlisted)
+    by_id = _ids(classes, ids)
+    ignored = [_whole(one, "dataset.ignore") for one in ignore]
+    for one in ignored:
+        if one in by_id:
+            place = "dataset.ids" if ids is not None else "its place in dataset.classes"
+            raise _contradiction(one, classes[by_id[one]], place)
     table = dict.fromkeys(range(UNKNOWN + 1), IGNORE_INDEX) if unlisted == "ignore" else {}
-    table |= _ids(classes, ids) | dict.fromkeys(ignored_ids, IGNORE_INDEX)
-    return IdLabels(table)
+    return IdLabels(table | dict.fromkeys(ignored, IGNORE_INDEX) | by_id)
+
+
+def _colour_labels(
+    classes: Sequence[str],
+    palette: tuple[Colour, ...] | None,
+    ids: Mapping[int, str] | None,
+    ignore: Sequence[Any],
+    unlisted: str,
+) -> ColourLabels:
+    if palette is None:
+        message = "dataset.labels=colours needs dataset.colours, one [r,g,b] per class"
+        raise InputError(message)
+    if ids is not None:
+        message = "dataset.ids: colour labels hold no ids; leave it out, or set dataset.labels=ids"
+        raise InputError(message)
+    ignored = [_colour(one, "dataset.ignore") for one in ignore]
+    for one in ignored:
+        if one in palette:
+            raise _contradiction(list(one), classes[palette.index(one)], "dataset.colours")
+    return ColourLabels(palette, ignored, unlisted)
+
+
+def _contradiction(value: object, name: str, key: str) -> InputError:
+    return InputError(
+        f"dataset.ignore: {value} is to be ignored and also stands for the class {name} ({key}); "
+        "take it out of one of the two"
+    )
+
+
+def _check_names(classes: Sequence[object]) -> None:
+    for name in classes:
+        _check_name(name, "dataset.classes")
+    if not 2 <= len(classes) < UNKNOWN or len(set(classes)) < len(classes):
+        message = f"dataset.classes={list(classes)}: give 2 to {UNKNOWN - 1} different names"
+        raise InputError(message)
+
+
+def _check_name(name: object, key: str) -> None:
+    """Refuse what YAML or the command line took for something else than text.
+
+    `001`, `1e3`, `true` and `null` cannot be told any more as they were typed.
+    """
+    if not isinstance(name, str):
+        message = (
+            f"{key}: {name} was read as {type(name).__name__}, not as the text that was typed; "
+            f"quote it in YAML, and on the command line as '{key}=[\"...\"]'"
+        )
+        raise InputError(message)
+    if not name.strip():
+        message = f"{key}: a name is empty; give each class a name"
+        raise InputError(message)
 
 
 def _ids(classes: Sequence[str], ids: Mapping[int, str] | None) -> dict[int, int]:
     if ids is None:
         return {index: index for index in range(len(classes))}
-    unknown = [name for name in ids.values() if name not in classes]
-    if unknown:
-        message = f"dataset.ids: {unknown[0]} is none of dataset.classes={list(classes)}"
+    found: dict[int, int] = {}
+    for one, name in ids.items():
+        _check_name(name, "dataset.ids")
+        if name not in classes:
+            message = f"dataset.ids: {name} is none of dataset.classes={list(classes)}"
+            raise InputError(message)
+        number = _whole(one, "dataset.ids")
+        if number in found:
+            message = f"dataset.ids: {number} is given twice; give each id once"
+            raise InputError(message)
+        found[number] = classes.index(name)
+    without = [name for c, name in enumerate(classes) if c not in found.values()]
+    if without:
+        message = (
+            f"dataset.ids: no id stands for the class {without[0]}; add its id, or take it out of "
+            "dataset.classes"
+        )
         raise InputError(message)
-    return {_whole(one, "dataset.ids"): classes.index(name) for one, name in ids.items()}
+    return found
 
 
 def _palette(classes: Sequence[str], colours: Sequence[Sequence[int]] | None) -> tuple[Colour, ...]:
