@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from sepico_pl.data.checks import Item, Pair, SizeMismatch, check_images, check_pair, examine
 from sepico_pl.data.files import read_image, read_size
+from sepico_pl.data.gathering import check_names
 from sepico_pl.data.labels import LabelCode
 from sepico_pl.data.ledger import Ledger, Record
 from sepico_pl.types import ByteArray, InputError
@@ -38,7 +39,9 @@ class ImageFolder:
     @cached_property
     def images(self) -> list[Path]:
         """The files."""
-        return _not_empty(self.find())
+        found = _not_empty(self.find())
+        check_names(found)
+        return found
 
     def items(self) -> list[Item]:
         """Return what belongs together: each image alone."""
@@ -98,7 +101,9 @@ class ReferencedFolder(ImageFolder):
     @cached_property
     def both(self) -> list[tuple[Path, Path]]:
         """Image and reference files."""
-        return list(self.find_both())
+        found = list(self.find_both())
+        check_names(path for pair in found for path in pair)
+        return found
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what loader processes need: the files that were found, not how."""
@@ -142,7 +147,9 @@ class SegmentationFolder:
     @cached_property
     def pairs(self) -> list[Pair]:
         """Image and label files; after the check those that can be used."""
-        return _not_empty(self.find())
+        found = _not_empty(self.find())
+        check_names(path for pair in found for path in pair)
+        return found
 
     def examine(self, ledger: Ledger) -> list[Record | InputError]:
         """Decode every pair that the ledger does not know; return what was met."""
@@ -169,7 +176,7 @@ class SegmentationFolder:
                 height, width = outcome["sizes"][0]
                 sizes.append((height, width))
         if skipped:
-            print(f"skipped {len(skipped)} pairs of different sizes: {_listed(skipped)}")
+            print(f"skipped {len(skipped)} pairs of different sizes: {listed(skipped)}")
         counts = np.array(rows, dtype=np.int64).reshape(len(rows), self.num_classes)
         if not counts.any():
             message = (
@@ -180,7 +187,7 @@ class SegmentationFolder:
             raise InputError(message)
         void = [pair[1] for pair, row in zip(kept, counts, strict=True) if not row.any()]
         if void:
-            print(f"{len(void)} labels without any class (all pixels ignored): {_listed(void)}")
+            print(f"{len(void)} labels without any class (all pixels ignored): {listed(void)}")
         self.pairs, self._counts, self._sizes = kept, counts, sizes
 
     def __getstate__(self) -> dict[str, Any]:
@@ -223,7 +230,8 @@ def _not_empty(found: Sequence[Found]) -> list[Found]:
     return list(found)
 
 
-def _listed(paths: Sequence[Path]) -> str:
+def listed(paths: Sequence[Path]) -> str:
+    """Name the first of many files."""
     names = ", ".join(map(str, paths[:SHOWN]))
     return names if len(paths) <= SHOWN else f"{names} and {len(paths) - SHOWN} more"
 

@@ -1,14 +1,14 @@
 """One's own pair of folders as a source and a target domain."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sepico_pl.data.checks import Pair
-from sepico_pl.data.datasets import ImageFolder, SegmentationFolder
+from sepico_pl.data.datasets import ImageFolder, SegmentationFolder, listed
 from sepico_pl.data.labels import UNKNOWN, ColourLabels, IdLabels, LabelCode
-from sepico_pl.data.listing import images_by_stem
+from sepico_pl.data.listing import all_by_stem, all_images
 from sepico_pl.types import IGNORE_INDEX, ClassSet, Colour, DomainPair, InputError
 
 FORMS = ("ids", "colours")
@@ -30,6 +30,8 @@ def folder(
     target_val_labels: str | None = None,
 ) -> DomainPair:
     """Pair the images of a folder with the labels of another by their stems.
+
+    Folders are read with all folders below them; a stem is the path from there without suffix.
 
     Args:
         source_images: folder of source images, of any sizes.
@@ -56,6 +58,9 @@ def folder(
         classes, labels, palette if colours is not None else None, ids, ignore, unlisted
     )
 
+    parts = (source_images, source_labels, target_images, source_val_images, source_val_labels)
+    named = [Path(one) for one in (*parts, target_val_images, target_val_labels) if one is not None]
+
     def labelled(
         images: str | None, label_folder: str | None, key: str
     ) -> SegmentationFolder | None:
@@ -64,7 +69,7 @@ def folder(
         if images is None or label_folder is None:
             message = f"dataset.{key}_images and dataset.{key}_labels go together; give both"
             raise InputError(message)
-        find = partial(pairs_by_stem, Path(images), Path(label_folder))
+        find = partial(pairs_by_stem, Path(images), Path(label_folder), named)
         return SegmentationFolder(find, code, len(classes))
 
     source = labelled(source_images, source_labels, "source")
@@ -72,19 +77,25 @@ def folder(
     return DomainPair(
         classes=ClassSet(tuple(classes), palette),
         source_train=source,
-        target_train=ImageFolder(lambda: list(images_by_stem(Path(target_images)).values())),
+        target_train=ImageFolder(partial(all_images, Path(target_images), named)),
         source_val=labelled(source_val_images, source_val_labels, "source_val"),
         target_val=labelled(target_val_images, target_val_labels, "target_val"),
     )
 
 
-def pairs_by_stem(images: Path, labels: Path) -> list[Pair]:
-    """Pair each image with the label image of its stem; it may turn out to be missing.
+def pairs_by_stem(images: Path, labels: Path, others: Collection[Path]) -> list[Pair]:
+    """Pair each image with the label of its path below the folder, without suffix.
+
+    The label may turn out to be missing; labels without an image are left out, and counted.
+    Folders below, which are among `others`, are not read.
 
     Raises:
         InputError: for a folder that cannot be listed, or two files of one stem.
     """
-    found, label_files = images_by_stem(images), images_by_stem(labels)
+    found, label_files = all_by_stem(images, others), all_by_stem(labels, others)
+    unused = [path for stem, path in label_files.items() if stem not in found]
+    if unused:
+        print(f"{len(unused)} labels left out, without an image in {images}: {listed(unused)}")
     return [(image, label_files.get(stem, labels / f"{stem}.png")) for stem, image in found.items()]
 
 
