@@ -12,7 +12,15 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sepico_pl.data.checks import Item, Pair, SizeMismatch, check_images, check_pair, examine
+from sepico_pl.data.checks import (
+    Item,
+    Pair,
+    SizeMismatch,
+    check_images,
+    check_pair,
+    check_same_size,
+    examine,
+)
 from sepico_pl.data.files import read_image, read_size
 from sepico_pl.data.gathering import check_names
 from sepico_pl.data.labels import LabelCode
@@ -74,8 +82,14 @@ class ImageFolder:
         return len(self.images)
 
     def __getitem__(self, index: int) -> ByteArray:
-        """Return an image (H, W, 3)."""
-        return read_image(self.images[index])
+        """Return an image (H, W, 3).
+
+        Raises:
+            InputError: if it cannot be read, or has another size than when it was checked.
+        """
+        image = read_image(self.images[index])
+        _check_size(self.images[index], image, self._sizes, index)
+        return image
 
     def size(self, index: int) -> tuple[int, int]:
         """Return an image's height and width: of the check, or else from its header."""
@@ -126,6 +140,8 @@ class SegmentationFolder:
         code: reads the labels.
         num_classes: C.
         skip_mismatches: leaves out pairs whose sizes differ, and says so; otherwise an error.
+        check_totals: raises InputError for pixels of each class in all labels (C,) that cannot be
+            trained on; None where any can.
     """
 
     def __init__(
@@ -135,12 +151,14 @@ class SegmentationFolder:
         num_classes: int,
         *,
         skip_mismatches: bool = False,
+        check_totals: Callable[[Counts], None] | None = None,
     ) -> None:
         """Look for nothing yet."""
         self.find = find
         self.code = code
         self.num_classes = num_classes
         self.skip_mismatches = skip_mismatches
+        self.check_totals = check_totals
         self._counts: Counts | None = None
         self._sizes: list[tuple[int, int]] | None = None
 
@@ -162,7 +180,7 @@ class SegmentationFolder:
 
         Raises:
             InputError: naming the first file that cannot be read or used, or if there is none, or
-                if no label has a pixel with a class.
+                if no label has a pixel with a class, or what `check_totals` raises.
         """
         kept, rows, sizes, skipped = [], [], [], []
         for pair, outcome in zip(self.pairs, self.examine(ledger), strict=True):
@@ -185,6 +203,8 @@ class SegmentationFolder:
                 "16-bit label re-saved with 8 bits? fetch the labels again"
             )
             raise InputError(message)
+        if self.check_totals is not None:
+            self.check_totals(counts.sum(axis=0))
         void = [pair[1] for pair, row in zip(kept, counts, strict=True) if not row.any()]
         if void:
             print(f"{len(void)} labels without any class (all pixels ignored): {listed(void)}")
@@ -192,7 +212,7 @@ class SegmentationFolder:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what loader processes need: the files that were found, not how."""
-        return {**vars(self), "pairs": self.pairs, "find": None}
+        return {**vars(self), "pairs": self.pairs, "find": None, "check_totals": None}
 
     @property
     def class_counts(self) -> Counts:
@@ -207,8 +227,17 @@ class SegmentationFolder:
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> tuple[ByteArray, ByteArray]:
-        """Return image (H, W, 3) and label (H, W)."""
-        return read_image(self.pairs[index][0]), self.label(index)
+        """Return image (H, W, 3) and label (H, W).
+
+        Raises:
+            InputError: if one cannot be read, or has another size than the other or than when it
+                was checked.
+        """
+        image_path, label_path = self.pairs[index]
+        image, label = read_image(image_path), self.label(index)
+        check_same_size(image_path, image, label_path, label)
+        _check_size(image_path, image, self._sizes, index)
+        return image, label
 
     def label(self, index: int) -> ByteArray:
         """Return a label (H, W)."""
@@ -221,6 +250,18 @@ class SegmentationFolder:
     def name(self, index: int) -> str:
         """Return the image's path."""
         return str(self.pairs[index][0])
+
+
+def _check_size(
+    path: Path, image: ByteArray, sizes: Sequence[tuple[int, int]] | None, index: int
+) -> None:
+    if sizes is not None and image.shape[:2] != sizes[index]:
+        height, width = sizes[index]
+        message = (
+            f"{path}: the image is {image.shape[0]}x{image.shape[1]} and was {height}x{width} "
+            "(height x width) when the run began; leave the data as it is while a run reads it"
+        )
+        raise InputError(message)
 
 
 def _not_empty(found: Sequence[Found]) -> list[Found]:

@@ -99,7 +99,10 @@ def _listing(folder: Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             return list(entries)
     except OSError as error:
-        message = f"{folder}: cannot be listed ({error.strerror}); it must hold the images"
+        message = (
+            f"{folder}: cannot be listed ({error.strerror}); name the folder that holds the images "
+            "now (for a checkpoint's data that moved: dataset_root=<folder>)"
+        )
         raise InputError(message) from error
 
 

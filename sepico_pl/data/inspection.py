@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sepico_pl.data.checks import SizeMismatch
-from sepico_pl.data.datasets import ImageFolder, SegmentationFolder
+from sepico_pl.data.datasets import Counts, ImageFolder, SegmentationFolder
 from sepico_pl.data.labels import ranges
 from sepico_pl.data.ledger import Ledger
 from sepico_pl.types import InputError
@@ -79,18 +79,24 @@ def inspect(
                 )
     if items is not None:
         report.pixels = dict(zip(class_names, counts.tolist(), strict=True))
-        _add_class_remarks(report, counts)
+        _add_class_remarks(report, counts, collection)
     _compare_with_published(report, collection)
     return report
 
 
-def _add_class_remarks(report: Report, counts: np.ndarray[Any, np.dtype[np.int64]]) -> None:
+def _add_class_remarks(report: Report, counts: Counts, collection: Collection) -> None:
     if not counts.any():
         report.problems.append(f"{report.part}: no pixel of any label has a class")
         return
     absent = [name for name, pixels in report.pixels.items() if not pixels]
     if absent:
         report.remarks.append(f"{report.part}: classes without a pixel: {', '.join(absent)}")
+    check_totals = getattr(collection, "check_totals", None)
+    try:
+        if check_totals is not None:
+            check_totals(counts)
+    except InputError as error:
+        report.problems.append(f"{report.part}: {error}")
 
 
 def _compare_with_published(report: Report, collection: Collection) -> None:

@@ -1,12 +1,12 @@
 """One's own pair of folders as a source and a target domain."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sepico_pl.data.checks import Pair
-from sepico_pl.data.datasets import ImageFolder, SegmentationFolder, listed
+from sepico_pl.data.datasets import Counts, ImageFolder, SegmentationFolder, listed
 from sepico_pl.data.labels import UNKNOWN, ColourLabels, IdLabels, LabelCode
 from sepico_pl.data.listing import all_by_stem, all_images
 from sepico_pl.types import IGNORE_INDEX, ClassSet, Colour, DomainPair, InputError
@@ -24,6 +24,7 @@ def folder(
     ids: Mapping[int, str] | None = None,
     ignore: Sequence[Any] = (),
     unlisted: str = "error",
+    absent_in_source: Sequence[str] = (),
     source_val_images: str | None = None,
     source_val_labels: str | None = None,
     target_val_images: str | None = None,
@@ -44,6 +45,8 @@ def folder(
             are the places in `classes`.
         ignore: ids, or colours, of pixels to ignore; id 255 is unless `ids` names it.
         unlisted: "error" or "ignore": what becomes of any other id or colour.
+        absent_in_source: classes that no source label shows, and that need no id; of any other
+            class that has no pixel there, the check says so.
         source_val_images: labelled source images to evaluate on, and
         source_val_labels: their labels; None for none.
         target_val_images: labelled target images to evaluate on, and
@@ -53,16 +56,22 @@ def folder(
         InputError: for classes, colours or ids that contradict each other.
     """
     _check_names(classes)
+    _check_absent(classes, absent_in_source)
     palette = _palette(classes, colours)
     code = _label_code(
         classes, labels, palette if colours is not None else None, ids, ignore, unlisted
     )
+    if ids is not None:
+        _check_every_id(classes, ids, absent_in_source)
 
     parts = (source_images, source_labels, target_images, source_val_images, source_val_labels)
     named = [Path(one) for one in (*parts, target_val_images, target_val_labels) if one is not None]
 
     def labelled(
-        images: str | None, label_folder: str | None, key: str
+        images: str | None,
+        label_folder: str | None,
+        key: str,
+        check_totals: Callable[[Counts], None] | None = None,
     ) -> SegmentationFolder | None:
         if images is None and label_folder is None:
             return None
@@ -70,9 +79,10 @@ def folder(
             message = f"dataset.{key}_images and dataset.{key}_labels go together; give both"
             raise InputError(message)
         find = partial(pairs_by_stem, Path(images), Path(label_folder), named)
-        return SegmentationFolder(find, code, len(classes))
+        return SegmentationFolder(find, code, len(classes), check_totals=check_totals)
 
-    source = labelled(source_images, source_labels, "source")
+    check_totals = partial(_check_presence, classes, absent_in_source)
+    source = labelled(source_images, source_labels, "source", check_totals)
     assert source is not None
     return DomainPair(
         classes=ClassSet(tuple(classes), palette),
@@ -176,6 +186,42 @@ def _check_name(name: object, key: str) -> None:
         raise InputError(message)
 
 
+def _check_absent(classes: Sequence[str], absent: Sequence[str]) -> None:
+    for name in absent:
+        _check_name(name, "dataset.absent_in_source")
+        if name not in classes:
+            message = f"dataset.absent_in_source: {name} is none of dataset.classes={list(classes)}"
+            raise InputError(message)
+
+
+def _check_every_id(classes: Sequence[str], ids: Mapping[int, str], absent: Sequence[str]) -> None:
+    without = [name for name in classes if name not in {*ids.values(), *absent}]
+    if without:
+        message = (
+            f"dataset.ids: no id stands for the class {without[0]}; add its id, take it out of "
+            "dataset.classes, or name it in dataset.absent_in_source"
+        )
+        raise InputError(message)
+
+
+def _check_presence(classes: Sequence[str], absent: Sequence[str], totals: Counts) -> None:
+    """Compare the pixels of each class in all source labels (C,) with what was typed."""
+    for name, pixels in zip(classes, totals.tolist(), strict=True):
+        if not pixels and name not in absent:
+            message = (
+                f"dataset.classes: no source label has a pixel of {name}, so it cannot be learnt; "
+                "mend the labels or what stands for it, take it out of dataset.classes, or name it "
+                "in dataset.absent_in_source"
+            )
+            raise InputError(message)
+        if pixels and name in absent:
+            message = (
+                f"dataset.absent_in_source: {name} has {pixels} pixels in source labels; take it "
+                "out of there"
+            )
+            raise InputError(message)
+
+
 def _ids(classes: Sequence[str], ids: Mapping[int, str] | None) -> dict[int, int]:
     if ids is None:
         return {index: index for index in range(len(classes))}
@@ -190,13 +236,6 @@ def _ids(classes: Sequence[str], ids: Mapping[int, str] | None) -> dict[int, int
             message = f"dataset.ids: {number} is given twice; give each id once"
             raise InputError(message)
         found[number] = classes.index(name)
-    without = [name for c, name in enumerate(classes) if c not in found.values()]
-    if without:
-        message = (
-            f"dataset.ids: no id stands for the class {without[0]}; add its id, or take it out of "
-            "dataset.classes"
-        )
-        raise InputError(message)
     return found
 
 

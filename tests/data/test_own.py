@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sepico_pl.data.inspection import inspect
 from sepico_pl.data.ledger import Ledger
 from sepico_pl.data.own import folder
 from sepico_pl.types import IGNORE_INDEX, InputError
@@ -126,6 +127,56 @@ def test_two_images_of_one_stem(root: Path) -> None:
     Image.new("RGB", (3, 2)).save(root / "source_images" / "a.png")
     with pytest.raises(InputError, match=r"a\.png: a\.jpg has the same stem"):
         pair(root)
+
+
+def test_a_class_that_no_source_label_shows(root: Path) -> None:
+    write_labels(root, lambda truth: truth)
+    more = [*NAMES, "tram"]
+    with pytest.raises(InputError, match=r"has a pixel of tram.*dataset\.absent_in_source"):
+        pair(root, classes=more)
+    assert len(pair(root, classes=more, absent_in_source=["tram"]).classes) == 4
+    with pytest.raises(InputError, match=r"absent_in_source: sky has 5 pixels in source labels"):
+        pair(root, absent_in_source=["sky"])
+    with pytest.raises(InputError, match="absent_in_source: tram is none of"):
+        pair(root, absent_in_source=["tram"])
+    ids = {0: "road", 1: "car", 2: "sky"}
+    with pytest.raises(InputError, match="no id stands for the class tram"):
+        pair(root, classes=more, ids=ids)
+    assert pair(root, classes=more, ids=ids, absent_in_source=["tram"]).source_train.label(1).any()
+
+
+def test_evaluation_needs_no_pixel_of_each_class(root: Path) -> None:
+    write_labels(root, lambda truth: truth)
+    (root / "few").mkdir()
+    for stem, size in (("a", (2, 3)), ("b", (4, 6))):
+        Image.fromarray(np.ones(size, np.uint8)).save(root / "few" / f"{stem}.png")
+    images = str(root / "source_images")
+    found = pair(root, target_val_images=images, target_val_labels=str(root / "few"))
+    found.target_val.check(Ledger(None))
+    assert found.target_val.class_counts.sum(0).tolist() == [0, 30, 0]
+
+
+def test_preparing_says_what_training_would(root: Path) -> None:
+    write_labels(root, lambda truth: truth % 255 % 2)
+    folders = {part.name: str(part) for part in root.iterdir()}
+    source = folder(**folders, classes=NAMES).source_train
+    report = inspect("source train", source, NAMES, Ledger(None))
+    assert len(report.problems) == 1
+    assert "no source label has a pixel of sky" in report.problems[0]
+
+
+def test_what_changes_size_during_a_run_is_refused(root: Path) -> None:
+    write_labels(root, lambda truth: truth)
+    found = pair(root)
+    label = root / "source_labels" / "a.png"
+    Image.fromarray(TRUTH.T.copy()).save(label)
+    with pytest.raises(InputError, match=r"a\.png: the label is 3x2 but its image .*a\.jpg is 2x3"):
+        found.source_train[0]
+    for part in ("source_images", "target_images"):
+        Image.new("RGB", (2, 3)).save(root / part / "a.jpg")
+    for images in (found.source_train, found.target_train):
+        with pytest.raises(InputError, match=r"a\.jpg: the image is 3x2 and was 2x3"):
+            images[0]
 
 
 @pytest.mark.parametrize(
