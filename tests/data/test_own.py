@@ -3,7 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from torch.utils.data import DataLoader
 
+from sepico_pl.cli import explain
 from sepico_pl.data.inspection import inspect
 from sepico_pl.data.ledger import Ledger
 from sepico_pl.data.own import folder
@@ -172,6 +174,10 @@ def test_what_changes_size_during_a_run_is_refused(root: Path) -> None:
     Image.fromarray(TRUTH.T.copy()).save(label)
     with pytest.raises(InputError, match=r"a\.png: the label is 3x2 but its image .*a\.jpg is 2x3"):
         found.source_train[0]
+    loader = DataLoader(found.source_train, num_workers=1, collate_fn=list)
+    with pytest.raises(InputError) as caught:
+        next(iter(loader))
+    assert str(explain(caught.value)).startswith(f"{label}: the label is 3x2 but its image")
     for part in ("source_images", "target_images"):
         Image.new("RGB", (2, 3)).save(root / part / "a.jpg")
     for images in (found.source_train, found.target_train):
