@@ -1,5 +1,6 @@
 """Checkpoints of ours: read, rebuilt, and given to a new run as its start."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ from sepico_pl.resuming import FREE_ON_RESUME, flat
 from sepico_pl.task import SegmentationTask
 from sepico_pl.types import InputError
 
+FOLDER_KEYS = ("_images", "_labels")
 PARTS = ("dataset", "data", "backbone", "head", "contrast", "adapt", "optim", "seed")
 
 
@@ -114,18 +116,35 @@ def _task_of(
 
 
 def _move_dataset(plain: Config, root: str) -> None:
-    """Let the data set lie somewhere else.
+    """Let the data set lie somewhere else: its root, or what holds all of one's own folders.
 
     Raises:
-        InputError: if it has not one root.
+        InputError: if it has neither, or none of the folders lies there.
     """
-    if "root" not in plain["dataset"]:
+    dataset = plain["dataset"]
+    if "root" in dataset:
+        dataset["root"] = root
+        return
+    recorded = {
+        key: os.path.abspath(value)
+        for key, value in dataset.items()
+        if key.endswith(FOLDER_KEYS) and isinstance(value, str)
+    }
+    if not recorded:
         message = (
             f"dataset_root={root}: this checkpoint's data set has several folders or none; choose "
             "a benchmark by target=<name> paths.<name>=<folder>"
         )
         raise InputError(message)
-    plain["dataset"]["root"] = root
+    before = os.path.commonpath(recorded.values())
+    moved = {key: str(Path(root, os.path.relpath(one, before))) for key, one in recorded.items()}
+    if not any(map(os.path.isdir, moved.values())):
+        message = (
+            f"dataset_root={root}: there is no {next(iter(moved.values()))}; give the folder that "
+            f"takes the place of {before}, which held all folders of the data"
+        )
+        raise InputError(message)
+    dataset |= moved
 
 
 def resumed_task(path: Path, plain: Config, data: AdaptationData) -> tuple[SegmentationTask, int]:

@@ -221,10 +221,10 @@ def chain_of(error: BaseException) -> Iterator[BaseException]:
 
 def of_input(error: BaseException) -> str | None:
     """Return what the program itself refuses, in a loader process or in this one."""
-    name = "InputError"
-    if name not in (kind.__name__ for kind in type(error).__mro__):
+    if "InputError" not in (kind.__name__ for kind in type(error).__mro__):
         return None
     words = str(error)
+    name = type(error).__name__
     return words.rpartition(f"{name}: ")[2] if FROM_A_WORKER in words else words
 
 

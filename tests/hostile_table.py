@@ -5,6 +5,7 @@ from dataclasses import replace
 import hostile_cases
 import hostile_files
 import hostile_late
+import hostile_own
 import hostile_reports
 import hostile_security
 from hostile_cases import Case
@@ -14,6 +15,7 @@ ONE_PROCESS = [
     *hostile_cases.CASES,
     *hostile_files.CASES,
     *hostile_late.CASES,
+    *hostile_own.CASES,
     *hostile_reports.CASES,
     *hostile_security.CASES,
 ]

@@ -57,7 +57,8 @@ def _found(
     if not os.path.isdir(folder):  # False, not an error, where permission is missing
         message = (
             f"dataset.root={root}: there is no readable folder {folder}; "
-            "point it at the CamVid day-dusk folder"
+            "point it at the CamVid day-dusk folder (for a checkpoint's data that moved: "
+            "dataset_root=<folder>)"
         )
         raise InputError(message)
     return find(folder, split)

@@ -90,14 +90,23 @@ def check_pair(code: LabelCode, num_classes: int, item: Item) -> Record:
         raise InputError(message)
     check_sums(label_path, "label")
     label = code.read(label_path)
+    check_same_size(image_path, image, label_path, label)
+    counts = np.bincount(label.ravel(), minlength=256)[:num_classes]
+    return {"sizes": [list(label.shape)], "counts": counts.tolist()}
+
+
+def check_same_size(image_path: Path, image: ByteArray, label_path: Path, label: ByteArray) -> None:
+    """Compare an image (H, W, 3) with its label (H, W).
+
+    Raises:
+        SizeMismatch: if the sizes differ.
+    """
     if image.shape[:2] != label.shape:
         message = (
             f"{label_path}: the label is {_size(label)} but its image {image_path} is "
             f"{_size(image)} (height x width); make them the same size"
         )
         raise SizeMismatch(message)
-    counts = np.bincount(label.ravel(), minlength=256)[:num_classes]
-    return {"sizes": [list(label.shape)], "counts": counts.tolist()}
 
 
 def _decoded(path: Path) -> ByteArray:

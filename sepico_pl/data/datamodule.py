@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from sepico_pl.data.datasets import check_collections
+from sepico_pl.data.datasets import check_collections, say_what_is_absent
 from sepico_pl.data.fingerprint import fingerprint
 from sepico_pl.data.geometry import RandomCropFlip, check_crop_fits
 from sepico_pl.data.ledger import Ledger
@@ -120,7 +120,7 @@ class AdaptationData(pl.LightningDataModule):
 
     @property
     def domains(self) -> list[str]:
-        """The domains that are judged, in the order of the validation loaders."""
+        """Those that are judged, in the order of the validation loaders."""
         return list(self.judged)
 
     def check_training(self, ledger: Ledger) -> None:
@@ -130,6 +130,7 @@ class AdaptationData(pl.LightningDataModule):
             InputError: for what cannot be used, or a crop larger than target images.
         """
         check_collections(ledger, self.pair.source_train, self.pair.target_train)
+        say_what_is_absent(self.pair.source_train, self.pair.classes)
         target = TargetStream(self.pair.target_train, box=self.target_size, seed=self.seed)
         check_crop_fits(target.size, self.crop_size)
 
@@ -149,14 +150,13 @@ class AdaptationData(pl.LightningDataModule):
         """
         loads = []
         if training:
-            references = isinstance(self.pair.target_train, ReferencedImages)
+            views = 2 if isinstance(self.pair.target_train, ReferencedImages) else 1
             source = image_bytes(self.crop_size) + label_bytes(self.crop_size)
-            target = image_bytes(self.target_size) * (2 if references else 1)
-            loads += [Load(self.batch_size * source), Load(self.batch_size * target)]
+            loads.append(Load(self.batch_size * (source + views * image_bytes(self.target_size))))
         for domain, scenes in self.judged.items():
             label = max(label_bytes(scenes.size(index)) for index in range(len(scenes)))
-            evaluated = self.judge_batch_size * (image_bytes(self._boxes()[domain]) + label)
-            loads.append(Load(evaluated, len(scenes) // self.judge_batch_size))
+            size = self.judge_batch_size * (image_bytes(self._boxes()[domain]) + label)
+            loads.append(Load(size, len(scenes) // self.judge_batch_size))
         check_shared_memory(self.workers, loads)
 
     def setup(self, stage: str) -> None:
@@ -257,10 +257,9 @@ class AdaptationData(pl.LightningDataModule):
             batch = indices[first : first + self.judge_batch_size]
             yield torch.stack([stream.still(index) for index in batch]).to(device)
 
-    def smallest_batches(self) -> dict[str, tuple[int, int, int, int]]:
+    def smallest_batches(self) -> dict[str, tuple[int, ...]]:
         """Return B, 3, H, W of the smallest batch that is trained on, and takes "statistics"."""
-        height, width = self.crop_size
-        shapes = {"training": (self.batch_size, 3, height, width)}
+        shapes = {"training": (self.batch_size, 3, *self.crop_size)}
         if self.images_for_statistics is not None:
             stream = TargetStream(self.images_for_statistics, box=self.target_size, seed=self.seed)
             number = min(len(self.images_for_statistics), self.number_of_statistics_images)

@@ -12,11 +12,20 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sepico_pl.data.checks import Item, Pair, SizeMismatch, check_images, check_pair, examine
+from sepico_pl.data.checks import (
+    Item,
+    Pair,
+    SizeMismatch,
+    check_images,
+    check_pair,
+    check_same_size,
+    examine,
+)
 from sepico_pl.data.files import read_image, read_size
+from sepico_pl.data.gathering import check_names
 from sepico_pl.data.labels import LabelCode
 from sepico_pl.data.ledger import Ledger, Record
-from sepico_pl.types import ByteArray, InputError
+from sepico_pl.types import ByteArray, ClassSet, InputError
 
 Counts = NDArray[np.int64]
 Found = TypeVar("Found")
@@ -38,7 +47,9 @@ class ImageFolder:
     @cached_property
     def images(self) -> list[Path]:
         """The files."""
-        return _not_empty(self.find())
+        found = _not_empty(self.find())
+        check_names(found)
+        return found
 
     def items(self) -> list[Item]:
         """Return what belongs together: each image alone."""
@@ -71,8 +82,14 @@ class ImageFolder:
         return len(self.images)
 
     def __getitem__(self, index: int) -> ByteArray:
-        """Return an image (H, W, 3)."""
-        return read_image(self.images[index])
+        """Return an image (H, W, 3).
+
+        Raises:
+            InputError: if it cannot be read, or has another size than when it was checked.
+        """
+        image = read_image(self.images[index])
+        _check_size(self.images[index], image, self._sizes, index)
+        return image
 
     def size(self, index: int) -> tuple[int, int]:
         """Return an image's height and width: of the check, or else from its header."""
@@ -98,7 +115,9 @@ class ReferencedFolder(ImageFolder):
     @cached_property
     def both(self) -> list[tuple[Path, Path]]:
         """Image and reference files."""
-        return list(self.find_both())
+        found = list(self.find_both())
+        check_names(path for pair in found for path in pair)
+        return found
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what loader processes need: the files that were found, not how."""
@@ -142,12 +161,14 @@ class SegmentationFolder:
     @cached_property
     def pairs(self) -> list[Pair]:
         """Image and label files; after the check those that can be used."""
-        return _not_empty(self.find())
+        found = _not_empty(self.find())
+        check_names(path for pair in found for path in pair)
+        return found
 
     def examine(self, ledger: Ledger) -> list[Record | InputError]:
         """Decode every pair that the ledger does not know; return what was met."""
         check = partial(check_pair, self.code, self.num_classes)
-        key = f"pair {self.code.key} {self.num_classes}"
+        key = f"lossless pair {self.code.key} {self.num_classes}"
         return examine(list(self.pairs), check, key, ledger)
 
     def check(self, ledger: Ledger) -> None:
@@ -169,7 +190,7 @@ class SegmentationFolder:
                 height, width = outcome["sizes"][0]
                 sizes.append((height, width))
         if skipped:
-            print(f"skipped {len(skipped)} pairs of different sizes: {_listed(skipped)}")
+            print(f"skipped {len(skipped)} pairs of different sizes: {listed(skipped)}")
         counts = np.array(rows, dtype=np.int64).reshape(len(rows), self.num_classes)
         if not counts.any():
             message = (
@@ -180,7 +201,7 @@ class SegmentationFolder:
             raise InputError(message)
         void = [pair[1] for pair, row in zip(kept, counts, strict=True) if not row.any()]
         if void:
-            print(f"{len(void)} labels without any class (all pixels ignored): {_listed(void)}")
+            print(f"{len(void)} labels without any class (all pixels ignored): {listed(void)}")
         self.pairs, self._counts, self._sizes = kept, counts, sizes
 
     def __getstate__(self) -> dict[str, Any]:
@@ -200,8 +221,17 @@ class SegmentationFolder:
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> tuple[ByteArray, ByteArray]:
-        """Return image (H, W, 3) and label (H, W)."""
-        return read_image(self.pairs[index][0]), self.label(index)
+        """Return image (H, W, 3) and label (H, W).
+
+        Raises:
+            InputError: if one cannot be read, or has another size than the other or than when it
+                was checked.
+        """
+        image_path, label_path = self.pairs[index]
+        image, label = read_image(image_path), self.label(index)
+        check_same_size(image_path, image, label_path, label)
+        _check_size(image_path, image, self._sizes, index)
+        return image, label
 
     def label(self, index: int) -> ByteArray:
         """Return a label (H, W)."""
@@ -216,6 +246,18 @@ class SegmentationFolder:
         return str(self.pairs[index][0])
 
 
+def _check_size(
+    path: Path, image: ByteArray, sizes: Sequence[tuple[int, int]] | None, index: int
+) -> None:
+    if sizes is not None and image.shape[:2] != sizes[index]:
+        height, width = sizes[index]
+        message = (
+            f"{path}: the image is {image.shape[0]}x{image.shape[1]} and was {height}x{width} "
+            "(height x width) when the run began; leave the data as it is while a run reads it"
+        )
+        raise InputError(message)
+
+
 def _not_empty(found: Sequence[Found]) -> list[Found]:
     if not found:
         message = "a data set has no file; check the folder and its lists (dataset.root)"
@@ -223,7 +265,8 @@ def _not_empty(found: Sequence[Found]) -> list[Found]:
     return list(found)
 
 
-def _listed(paths: Sequence[Path]) -> str:
+def listed(paths: Sequence[Path]) -> str:
+    """Name the first of many files."""
     names = ", ".join(map(str, paths[:SHOWN]))
     return names if len(paths) <= SHOWN else f"{names} and {len(paths) - SHOWN} more"
 
@@ -237,3 +280,12 @@ def check_collections(ledger: Ledger, *collections: object) -> None:
     for collection in collections:
         if isinstance(collection, ImageFolder | SegmentationFolder):
             collection.check(ledger)
+
+
+def say_what_is_absent(source: object, classes: ClassSet) -> None:
+    """Name the classes of which no source label has a pixel, where that is known from files."""
+    if isinstance(source, SegmentationFolder):
+        pixels = zip(classes.names, source.class_counts.sum(axis=0).tolist(), strict=True)
+        absent = [name for name, count in pixels if not count]
+        if absent:
+            print(f"no source label has a pixel of {len(absent)} classes: {', '.join(absent)}")

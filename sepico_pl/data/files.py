@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
+from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 
 from sepico_pl.quoting import first_line
 from sepico_pl.types import ByteArray, InputError
@@ -29,6 +31,9 @@ TOO_LARGE = (
     "pieces"
 )
 STRIP = 512
+STEPS = {"2": 85, "4": 17}
+"""What Pillow multiplies gray of 2 and 4 bits with."""
+SAMPLE_FORMAT, SIGNED = 339, 2
 
 # `opened` refuses what Pillow warns of, in one line.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -79,13 +84,15 @@ def read_colours(path: Path) -> ByteArray:
     """Read a label image as the colours it shows, a palette's too.
 
     Raises:
-        InputError: if the file cannot be read as an image.
+        InputError: if the file cannot be read as an image, or its format changes pixels.
     """
     return _read_colours(path, "label")
 
 
 def _read_colours(path: Path, kind: str) -> ByteArray:
     with opened(path, kind) as image:
+        if kind == "label":
+            check_lossless(image, path)
         if image.mode.startswith(("I", "F")):
             message = "16 or 32 bits per pixel, which 8 cannot show; convert it to 8 bits"
             raise ValueError(message)
@@ -110,24 +117,87 @@ def as_rgb(image: Image.Image, *, upright: bool) -> ByteArray:
 
 
 def read_ids(path: Path) -> NDArray[np.integer[Any]]:
-    """Read ids: 8-bit gray, palette (the index) or 16-bit (the first channel) PNG.
+    """Read ids as they are stored: gray of 1 to 32 bits, palette (the index), or 16-bit colour.
 
-    Pillow cuts 16 bits to 8 and OpenCV colours palettes: each decodes what it can. (torchvision's
-    decoder knows both, but a damaged file can end the process.)
+    Of the last the first channel counts. Pillow cuts 16-bit colour to 8 and OpenCV colours
+    palettes: each decodes what it can. (torchvision's decoder knows both, but a damaged file can
+    end the process.)
 
     Raises:
-        InputError: if the file cannot be read, or is a colour picture.
+        InputError: if the file cannot be read, changes pixels, or holds no whole numbers.
     """
     with opened(path, "label") as image:
+        check_lossless(image, path)
         if image.mode in ("L", "P", "1"):
-            return np.asarray(image, dtype=np.uint8)
+            return _stored(image)
         decoded = decode(path)
+        if not np.issubdtype(decoded.dtype, np.integer):
+            message = (
+                f"{path}: the label holds {decoded.dtype} numbers, and class ids are whole; save "
+                "it as an 8-bit PNG"
+            )
+            raise InputError(message)
         if decoded.ndim == 2:
             return decoded
         if decoded.dtype == np.uint8 and (decoded[..., :3] != decoded[..., 2:3]).any():
             message = "a colour picture, not class ids"
             raise ValueError(message)
         return np.asarray(decoded[..., 2])
+
+
+def _stored(image: Image.Image) -> NDArray[np.integer[Any]]:
+    """Return the values of gray or palette of at most 8 bits, not what Pillow makes of them."""
+    kind, _, packing = _raw_mode(image).partition(";")
+    values = np.asarray(image, dtype=np.uint8)
+    if "I" in packing:  # a TIFF in which 0 is white: Pillow inverts it
+        values = (1 if image.mode == "1" else 255) - values
+    if isinstance(image, TiffImageFile) and SIGNED in _numbers(image.tag_v2, SAMPLE_FORMAT):
+        return values.view(np.int8)
+    return values // STEPS.get(packing[:1], 1) if kind == "L" else values
+
+
+def _raw_mode(image: Image.Image) -> str:
+    """Return how an image stores its pixels, such as "L;4"; to be asked before they are read."""
+    if not isinstance(image, ImageFile) or not image.tile:
+        return ""
+    how = image.tile[0].args
+    return str(how[0] if isinstance(how, tuple) else how)
+
+
+def _numbers(tags: ImageFileDirectory_v2, tag: int) -> tuple[int, ...]:
+    found = tags.get(tag, ())
+    return found if isinstance(found, tuple) else (found,)
+
+
+def check_lossless(image: Image.Image, path: Path) -> None:
+    """Refuse a label in a format that changes pixels: JPEG, also within TIFF, or lossy WebP.
+
+    Raises:
+        InputError: for such a label.
+    """
+    within = str(image.info.get("compression", ""))
+    lossy = image.format == "JPEG" or within in ("jpeg", "tiff_jpeg", "webp")
+    if image.format == "WEBP":
+        lossy = "VP8L" not in webp_chunks(path)
+    if lossy:
+        form = image.format if image.format != "TIFF" else f"TIFF ({within})"
+        message = (
+            f"{path}: a label saved as lossy {form}, which changes classes at every edge; make it "
+            "again as PNG from what it was made of"
+        )
+        raise InputError(message)
+
+
+def webp_chunks(path: Path) -> list[str]:
+    """Return the names of a WebP's chunks: "VP8L" holds pixels as they were, "VP8 " does not."""
+    names = []
+    with path.open("rb") as file:
+        file.seek(12)
+        while len(head := file.read(8)) == 8:
+            names.append(head[:4].decode("latin-1"))
+            size = int.from_bytes(head[4:], "little")
+            file.seek(size + size % 2, os.SEEK_CUR)
+    return names
 
 
 def decode(path: Path) -> NDArray[Any]:

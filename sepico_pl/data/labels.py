@@ -32,8 +32,8 @@ class IdLabels:
     """Labels that hold an id in each pixel.
 
     Args:
-        classes: the class of each id in 0 to 254, or 255 to ignore it; an id that is not among
-            them is an error, but for 255, which is always ignored.
+        classes: the class of each id in 0 to 255, or 255 to ignore it; an id that is not among
+            them is an error, but for 255, which is ignored unless it is given a class.
         train_ids: label files whose name ends so hold class ids already; "" for none.
     """
 
@@ -56,21 +56,25 @@ class IdLabels:
             InputError: naming ids that are not known, or a file that cannot be read.
         """
         ids = read_ids(path)
-        if ids.max(initial=0) > IGNORE_INDEX:
-            message = (
-                f"{path}: class id {ids.max()} in an id image; ids go from 0 to 254, 255 is "
-                "ignored; is this the label file, or one of instances?"
-            )
-            raise InputError(message)
+        for extreme in (ids.max(initial=0), ids.min(initial=0)):
+            if not 0 <= extreme <= IGNORE_INDEX:
+                message = (
+                    f"{path}: class id {extreme} in an id image; ids go from 0 to 255; is this "
+                    "the label file, or one of instances?"
+                )
+                raise InputError(message)
         as_classes = bool(self.train_ids) and path.name.endswith(self.train_ids)
         label: ByteArray = (self.plain if as_classes else self.table)[ids]
         if (label == UNKNOWN).any():
             unknown = np.unique(ids[label == UNKNOWN]).tolist()
-            known = np.flatnonzero((self.plain if as_classes else self.table) != UNKNOWN).tolist()
+            table = self.plain if as_classes else self.table
+            ignored = table[IGNORE_INDEX] == IGNORE_INDEX
+            known = np.flatnonzero(table[: IGNORE_INDEX if ignored else None] != UNKNOWN).tolist()
             message = (
-                f"{path}: unknown class ids {unknown[:SHOWN]}; known are {ranges(known[:-1])} "
-                f"({len(set(self.plain.tolist()) - {UNKNOWN, IGNORE_INDEX})} classes), and "
-                f"{IGNORE_INDEX} for pixels to ignore; mend the label or the id map"
+                f"{path}: unknown class ids {unknown[:SHOWN]}; known are {ranges(known)} "
+                f"({len(set(self.plain.tolist()) - {UNKNOWN, IGNORE_INDEX})} classes)"
+                + (f", and {IGNORE_INDEX} for pixels to ignore" if ignored else "")
+                + "; mend the label or the id map"
             )
             raise InputError(message)
         return label
@@ -80,10 +84,11 @@ def _id_table(classes: Mapping[int, int]) -> ByteArray:
     table = np.full(256, UNKNOWN, np.uint8)
     for one, c in classes.items():
         if not (0 <= one <= IGNORE_INDEX and (0 <= c < UNKNOWN or c == IGNORE_INDEX)):
-            message = f"dataset.ids: {one} -> {c}; ids are 0 to 254 and at most 254 classes exist"
+            message = f"dataset.ids: {one} -> {c}; ids are 0 to 255 and at most 254 classes exist"
             raise InputError(message)
         table[one] = c
-    table[IGNORE_INDEX] = IGNORE_INDEX
+    if IGNORE_INDEX not in classes:
+        table[IGNORE_INDEX] = IGNORE_INDEX
     return table
 
 

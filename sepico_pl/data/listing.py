@@ -1,11 +1,11 @@
 """Finds the files of a data set: by lists of stems, or by what a folder holds."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from sepico_pl.data.checks import Pair
-from sepico_pl.data.files import IMAGE_SUFFIXES
+from sepico_pl.data.gathering import Gathered, gather
 from sepico_pl.types import InputError
 
 
@@ -79,25 +79,54 @@ def _counted(stems: Iterable[str]) -> dict[str, int]:
 
 
 def images_by_stem(folder: Path) -> dict[str, Path]:
-    """Return the images in a folder by their name without suffix, in order.
+    """Return the images in a folder and below it by their name without suffix, in order.
 
     Raises:
         InputError: if the folder cannot be listed or holds no image, or two share a stem.
     """
-    try:
-        paths = sorted(folder.iterdir())
-    except OSError as error:
-        message = f"{folder}: cannot be listed ({error.strerror}); it must hold the listed images"
-        raise InputError(message) from error
+    return by_stem(gather(folder))
+
+
+def by_stem(gathered: Gathered) -> dict[str, Path]:
+    """Return images by their path below the folder, "/" between folders, without suffix.
+
+    Raises:
+        InputError: if there is none, or two share a stem.
+    """
     found: dict[str, Path] = {}
-    for path in paths:
-        if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith("."):
-            continue
-        if path.stem in found:
-            message = f"{path}: {found[path.stem].name} has the same stem; keep one of the two"
+    for path in gathered.images:
+        stem = path.relative_to(gathered.place).with_suffix("").as_posix()
+        if stem in found:
+            message = f"{path}: {found[stem].name} has the same stem; keep one of the two"
             raise InputError(message)
-        found[path.stem] = path
+        found[stem] = path
     if not found:
-        message = f"{folder}: holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})"
+        message = f"{gathered.place}: holds no image {gathered.instead()}"
         raise InputError(message)
     return found
+
+
+def all_by_stem(folder: Path, others: Collection[Path] = ()) -> dict[str, Path]:
+    """Return `images_by_stem` where all of a folder is meant, and print what is left out of it.
+
+    Args:
+        folder: to read.
+        others: folders of other parts of the data; those below `folder` are not read.
+
+    Raises:
+        InputError: if the folder cannot be listed or holds no image, or two share a stem.
+    """
+    gathered = gather(folder, {other.resolve() for other in others} - {folder.resolve()})
+    found = by_stem(gathered)
+    if left_out := gathered.described():
+        print(left_out)
+    return found
+
+
+def all_images(folder: Path, others: Collection[Path] = ()) -> list[Path]:
+    """Return the images of `all_by_stem`.
+
+    Raises:
+        InputError: if the folder cannot be listed or holds no image, or two share a stem.
+    """
+    return list(all_by_stem(folder, others).values())

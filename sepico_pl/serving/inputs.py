@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from sepico_pl.data.files import IMAGE_SUFFIXES
+from sepico_pl.data.gathering import Gathered, check_names, gather
 from sepico_pl.serving.results import SUFFIXES
 from sepico_pl.types import InputError
 
@@ -30,20 +30,24 @@ def find_photographs(images: str, output: Path) -> list[Photograph]:
     """Return the images that `images` stands for, in the order of their paths.
 
     Args:
-        images: a file, a folder (with all folders below it), or a pattern with `*`, `?` or `**`.
+        images: a file, a folder (with all folders below it, linked ones too), or a pattern with
+            `*`, `?` or `**`. What else is there is counted and printed.
         output: folder of results; what lies in its `ids/`, `overlay/` and so on is no input.
 
     Raises:
         InputError: if there is none, or it is a video.
     """
-    root, paths = _files(images, output)
-    if not paths:
-        message = f"images={images}: no image there ({', '.join(sorted(IMAGE_SUFFIXES))})"
+    root, gathered = _gathered(images, output)
+    if not gathered.images:
+        message = f"images={images}: no image there {gathered.instead()}"
         raise InputError(message)
-    return named(paths, root)
+    check_names(gathered.images)
+    if left_out := gathered.described():
+        print(left_out)
+    return named(gathered.images, root)
 
 
-def _files(images: str, output: Path) -> tuple[Path, list[Path]]:
+def _gathered(images: str, output: Path) -> tuple[Path, Gathered]:
     """Return what names are relative to, and the files."""
     path = Path(images).expanduser()
     if path.suffix.lower() in VIDEO_SUFFIXES:
@@ -52,32 +56,32 @@ def _files(images: str, output: Path) -> tuple[Path, list[Path]]:
             f"ffmpeg -i {path.name} frames/%06d.png, and give images=frames"
         )
         raise InputError(message)
+    results = {(output / kind).resolve() for kind in SUFFIXES}
     if path.is_file():
-        return path.parent, [path]
+        return path.parent, Gathered(path, [path])
     if path.is_dir():
         if path.resolve() == output.resolve():
             message = f"output={output}: the folder of the images; choose another one"
             raise InputError(message)
-        return path, _images_among(path.rglob("*"), path, output)
+        return path, gather(path, results)
     if not glob.has_magic(str(path)):
         message = f"images={images}: there is no such file or folder; name one, or a pattern"
         raise InputError(message)
     root = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
-    found = (Path(one) for one in glob.iglob(str(path), recursive=True))
-    return root, _images_among(found, root, output)
+    return root, _matching(path, results)
 
 
-def _images_among(paths: Iterable[Path], root: Path, output: Path) -> list[Path]:
-    """Keep image files that are neither hidden nor results, sorted."""
-    results = {(output / kind).resolve() for kind in SUFFIXES}
-    return sorted(
-        path
-        for path in paths
-        if path.suffix.lower() in IMAGE_SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(root).parts)
-        and results.isdisjoint(path.resolve().parents)
-        and path.is_file()
-    )
+def _matching(pattern: Path, results: set[Path]) -> Gathered:
+    """Return the images that a pattern names, and count what else it names."""
+    gathered = Gathered(pattern)
+    for one in sorted(glob.iglob(str(pattern), recursive=True)):
+        path = Path(one)
+        real = path.resolve()
+        entered = path.is_dir() and "**" in pattern.parts
+        if not entered and results.isdisjoint([real, *real.parents]):
+            gathered.add(path, is_folder=path.is_dir(), is_file=path.is_file())
+    gathered.images.sort()
+    return gathered
 
 
 def named(paths: Iterable[Path], root: Path) -> list[Photograph]:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ from sepico_pl.assembly import REFUSALS, Config, build_data, without_downloads
 from sepico_pl.checkpoints import built_from_file, read_checkpoint
 from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.data.datasets import ImageFolder
-from sepico_pl.data.listing import images_by_stem
+from sepico_pl.data.listing import all_images
 from sepico_pl.json_files import load_json
 from sepico_pl.model.allocation import bounded_by
 from sepico_pl.model.weights import Tensors, read_file, take_over
@@ -193,7 +194,7 @@ def tensors_of(state: Tensors, network: str) -> Tensors:
 
 
 def _images_in(folder: Path) -> ImageFolder:
-    return ImageFolder(lambda: list(images_by_stem(folder).values()))
+    return ImageFolder(partial(all_images, folder))
 
 
 def fix_statistics(network: nn.Module, data: AdaptationData, what: str) -> None:

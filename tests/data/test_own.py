@@ -3,7 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from torch.utils.data import DataLoader
 
+from sepico_pl.cli import explain
+from sepico_pl.data.datasets import say_what_is_absent
 from sepico_pl.data.ledger import Ledger
 from sepico_pl.data.own import folder
 from sepico_pl.types import IGNORE_INDEX, InputError
@@ -126,6 +129,48 @@ def test_two_images_of_one_stem(root: Path) -> None:
     Image.new("RGB", (3, 2)).save(root / "source_images" / "a.png")
     with pytest.raises(InputError, match=r"a\.png: a\.jpg has the same stem"):
         pair(root)
+
+
+def test_classes_that_no_source_label_shows_are_named(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_labels(root, lambda truth: truth)
+    found = pair(root, classes=[*NAMES, "tram", "bus"])
+    say_what_is_absent(found.source_train, found.classes)
+    said = "no source label has a pixel of 2 classes: tram, bus"
+    assert said in capsys.readouterr().out.splitlines()
+    found = pair(root)
+    say_what_is_absent(found.source_train, found.classes)
+    assert capsys.readouterr().out == ""
+
+
+def test_evaluation_needs_no_pixel_of_each_class(root: Path) -> None:
+    write_labels(root, lambda truth: truth)
+    (root / "few").mkdir()
+    for stem, size in (("a", (2, 3)), ("b", (4, 6))):
+        Image.fromarray(np.ones(size, np.uint8)).save(root / "few" / f"{stem}.png")
+    images = str(root / "source_images")
+    found = pair(root, target_val_images=images, target_val_labels=str(root / "few"))
+    found.target_val.check(Ledger(None))
+    assert found.target_val.class_counts.sum(0).tolist() == [0, 30, 0]
+
+
+def test_what_changes_size_during_a_run_is_refused(root: Path) -> None:
+    write_labels(root, lambda truth: truth)
+    found = pair(root)
+    label = root / "source_labels" / "a.png"
+    Image.fromarray(TRUTH.T.copy()).save(label)
+    with pytest.raises(InputError, match=r"a\.png: the label is 3x2 but its image .*a\.jpg is 2x3"):
+        found.source_train[0]
+    loader = DataLoader(found.source_train, num_workers=1, collate_fn=list)
+    with pytest.raises(InputError) as caught:
+        next(iter(loader))
+    assert str(explain(caught.value)).startswith(f"{label}: the label is 3x2 but its image")
+    for part in ("source_images", "target_images"):
+        Image.new("RGB", (2, 3)).save(root / part / "a.jpg")
+    for images in (found.source_train, found.target_train):
+        with pytest.raises(InputError, match=r"a\.jpg: the image is 3x2 and was 2x3"):
+            images[0]
 
 
 @pytest.mark.parametrize(
