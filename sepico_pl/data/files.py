@@ -91,9 +91,11 @@ def read_colours(path: Path) -> ByteArray:
 
 def _read_colours(path: Path, kind: str) -> ByteArray:
     with opened(path, kind) as image:
+        cut = image.mode.startswith(("I", "F"))
         if kind == "label":
             check_lossless(image, path)
-        if image.mode.startswith(("I", "F")):
+            cut = cut or ";16" in _raw_mode(image)
+        if cut:
             message = "16 or 32 bits per pixel, which 8 cannot show; convert it to 8 bits"
             raise ValueError(message)
         return as_rgb(image, upright=kind == "image")

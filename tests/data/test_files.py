@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from command_line import run_measured
@@ -163,3 +164,13 @@ def test_a_damaged_pillow_image_is_one_line(tmp_path: Path) -> None:
         pytest.raises(InputError, match="image: 9000x9000, more than"),
     ):
         to_rgb(image)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_colours_of_16_bits_are_no_labels(tmp_path: Path, suffix: str) -> None:
+    """Their upper halves alone would make two colours one."""
+    path = tmp_path / f"one{suffix}"
+    cv2.imwrite(str(path), np.array([[[0x80FF, 0x40FF, 0x8000]]], np.uint16))
+    with pytest.raises(InputError, match=f"one{suffix}.*16 or 32 bits per pixel"):
+        read_colours(path)
+    assert read_image(path).tolist() == [[[0x80, 0x40, 0x80]]]
