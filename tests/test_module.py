@@ -4,11 +4,13 @@ import itertools
 from collections.abc import Iterator
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from tiny_sepico import CLASSES, MODES, batches, fit, parts, same, sepico, student, weights
 
 from sepico_pl.adapt.class_weights import log_frequency_weights
 from sepico_pl.adapt.pseudo_labels import DayNightVote
+from sepico_pl.augment.appearance import StrongAugmentation
 from sepico_pl.augment.chance import Chance
 from sepico_pl.augment.class_mix import classes_present
 from sepico_pl.module import SePiCo, SourceOnly
@@ -205,3 +207,38 @@ def test_class_weights_of_other_classes_are_refused() -> None:
     task = sepico(class_weights=torch.ones(19))
     with pytest.raises(InputError, match="19 weights for 4 classes"):
         fit(task, batches(1))
+
+
+class Disturbance(pl.Callback):
+    """Draws from every generator before each training step."""
+
+    def on_train_batch_start(self, trainer, pl_module, *_: object) -> None:
+        torch.rand(3)
+        pl_module.chance.happens(0.5)
+
+
+@pytest.mark.parametrize("method", ["sepico", "source_only"])
+def test_a_steps_decisions_depend_on_its_number_alone(method: str) -> None:
+    one, other = (
+        sepico() if method == "sepico" else SourceOnly(**parts(student(projected=False)))
+        for _ in range(2)
+    )
+    fit(one, batches())
+    fit(other, batches(), callbacks=[Disturbance()])
+    assert same(weights(one.student), weights(other.student))
+
+
+def test_source_only_learns_from_strong_views() -> None:
+    """Its loss on a view that is jittered and blurred, by its own decisions."""
+    task = SourceOnly(**parts(student(projected=False))).eval()
+    task.strong = StrongAugmentation(
+        jitter_probability=1.0, jitter_strength=0.4, blur_probability=1.0, blur_sigma=(1.0, 1.15)
+    )
+    source = batches(1)[0]["source"]
+    ((name, loss),) = task.losses(batches(1)[0])
+    chance = Chance(0)
+    chance.start(0, rank=0, ranks=1)
+    view = task.strong(source["image"], task.strong.draw(chance), chance)
+    assert name == "source"
+    assert not torch.allclose(view, source["image"], atol=0.1)
+    torch.testing.assert_close(loss, pixel_cross_entropy(task.student(view), source["label"]))

@@ -44,6 +44,7 @@ def test_every_parameter_is_in_one_group_and_heads_learn_faster() -> None:
     assert [rate[0] for rate in rates] == pytest.approx(expected)
     assert [rate[1] for rate in rates] == pytest.approx([10 * rate for rate in expected])
     assert isinstance(optimizer, torch.optim.AdamW)
+    assert all(group["fused"] for group in optimizer.param_groups)
 
 
 def test_the_decay_ends_at_zero_and_stays_there() -> None:

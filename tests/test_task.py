@@ -15,6 +15,8 @@ from sepico_pl.callbacks import Throughput
 from sepico_pl.loggers import CSVMetrics
 from sepico_pl.module import SePiCo
 from sepico_pl.tables import read_rows
+from sepico_pl.task import batch_norm_policy
+from sepico_pl.types import InputError
 
 
 class Gauge:
@@ -114,6 +116,7 @@ def test_judging_leaves_training_as_it_was(batch_norm: str) -> None:
     assert modes.training == [{"BatchNorm2d"}] * 4
     assert {"val/target/mIoU", "val/source/mIoU"} <= trainer.callback_metrics.keys()
     assert 0 <= trainer.callback_metrics["val/target/mIoU"] <= 100
+    assert {name for name in trainer.progress_bar_metrics if "val" in name} == {"val/target/mIoU"}
     # One pixel column per class: all four occur in the truth.
     assert {f"val/source/IoU/{name}" for name in "abcd"} <= trainer.callback_metrics.keys()
 
@@ -138,6 +141,7 @@ def test_logged_values_are_the_yielded_losses(tmp_path: Path) -> None:
     trainer = fit(task, batches(1), logger=log, log_every_n_steps=1)
     logged = {name: value.item() for name, value in trainer.callback_metrics.items()}
     assert {"train/mixed", "train/target", "train/source"} <= logged.keys()
+    assert trainer.progress_bar_metrics.keys() == {"train/mixed", "train/target", "train/source"}
     assert logged["train/target"] == pytest.approx(logged["train/target_contrast"])
     assert logged["train/source"] > logged["train/source_contrast"] > 0
     (row,) = read_rows(tmp_path / "metrics.csv").values()
@@ -219,3 +223,66 @@ def test_judging_does_not_count_as_training_time(
     rows = read_rows(tmp_path / "metrics.csv").values()
     rates = [float(row["train/images_per_second"]) for row in rows if "train/mixed" in row]
     assert rates == [2.0, 2.0]  # two images per step, one tick per step
+
+
+def test_a_policy_of_batch_norm_is_one_of_two() -> None:
+    assert [batch_norm_policy(name, "key") for name in ("running", "target")] == [
+        "running",
+        "target",
+    ]
+    with pytest.raises(InputError, match=r"^adapt\.batch_norm=batch is unknown"):
+        batch_norm_policy("batch", "adapt.batch_norm")
+
+
+def test_what_is_noted_comes_with_the_steps_that_are_logged(tmp_path: Path) -> None:
+    log = CSVMetrics(save_dir=str(tmp_path))
+    fit(sepico(start=0), batches(4), logger=log, log_every_n_steps=2)
+    rows = read_rows(tmp_path / "metrics.csv")
+    assert {step for step, row in rows.items() if "train/source" in row} == {"1", "3"}
+    for name in ("gradient_norm", "coverage", "target_margin", "source_contrast_gradient"):
+        assert {step for step, row in rows.items() if f"train/{name}" in row} == {"1", "3"}
+
+
+class OneSourceClass(Data):
+    """Judges the source by an image of the first class alone, half of it unlabelled."""
+
+    def val_dataloader(self) -> list:
+        target, source = super().val_dataloader()
+        label = torch.zeros(1, 32, 64, dtype=torch.int64)
+        label[:, :16] = 255
+        source.dataset[0] = {**source.dataset[0], "label": label}
+        return [target, source]
+
+
+def test_each_domain_has_a_matrix_of_its_own() -> None:
+    task = sepico()
+    fit(task, OneSourceClass(), val_check_interval=2)
+    pixels = {domain: counts.sum(dim=1).tolist() for domain, counts in task.confusion.items()}
+    assert pixels == {"target": [512] * 4, "source": [1024, 0, 0, 0]}
+
+
+def test_scores_are_of_the_classes_that_occur_and_counting_begins_anew() -> None:
+    task = sepico()
+    task.class_subsets = {"mIoU2": (0, 1)}
+    truth = torch.tensor([[0, 0, 0, 2, 255]])
+    task.source_matrix.update(torch.tensor([[0, 0, 2, 2, 3]]), truth)
+    (scores,) = task.scores(["source"]).values()
+    expected = {"mIoU": 175 / 3, "mIoU2": 200 / 3, "IoU/a": 200 / 3, "IoU/c": 50}
+    assert scores == pytest.approx(expected)
+    task.source_matrix.update(torch.tensor([[1]]), torch.tensor([[1]]))
+    assert task.scores(["source"])["source"]["IoU/b"] == 100
+    assert task.confusion["source"].sum() == 1
+
+
+def test_what_is_no_number_is_not_noted(tmp_path: Path) -> None:
+    class Noting(pl.Callback):
+        def on_train_batch_start(self, trainer, pl_module, *_: object) -> None:
+            for name, value in (("inf", float("inf")), ("nan", float("nan")), ("one", 1.0)):
+                pl_module.note(f"train/{name}", torch.tensor(value))
+            pl_module.note("train/none", None)
+
+    log = CSVMetrics(save_dir=str(tmp_path))
+    fit(sepico(None), batches(1), logger=log, log_every_n_steps=1, callbacks=[Noting()])
+    (row,) = read_rows(tmp_path / "metrics.csv").values()
+    assert row["train/one"] == "1.0"
+    assert not {"train/inf", "train/nan", "train/none"} & row.keys()

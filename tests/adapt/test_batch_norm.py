@@ -27,7 +27,7 @@ def test_statistics_of_the_images_and_back(training: bool) -> None:
         variances = torch.stack([b.var(dim=(0, 2, 3)) for b in batches]).mean(dim=0)
         torch.testing.assert_close(net[0].running_mean, means)
         torch.testing.assert_close(net[0].running_var, variances)
-        net.eval()
+        assert not any(module.training for module in net.modules())
         assert net(batches[0]).std() > 0
     after = buffers(net)
     assert all(torch.equal(before[name], after[name]) for name in before)

@@ -92,3 +92,30 @@ def test_a_vote_without_references() -> None:
     for key in ("day_share", "confident"):
         with pytest.raises(InputError, match=rf"vote\.{key}=1\.5"):
             DayNightVote(**{"day_share": 0.8, "confident": 0.4, key: 1.5})
+
+
+def test_limits_that_may_be_reached() -> None:
+    weights = IgnoredRows(top=300, bottom=339, per=640).pixel_weights(
+        torch.ones(1, 640, 1), torch.tensor(1.0)
+    )
+    assert weights.sum() == 1
+    target = {"image": torch.full((1, 3, 1, 1), 0.3), "reference": torch.full((1, 3, 1, 1), 0.9)}
+    for share, expected in ((0.0, 0.3), (1.0, 0.9)):
+        vote = DayNightVote(day_share=share, confident=0.0)
+        assert vote(brightness, target)[0, 0].item() == pytest.approx(expected)
+    vote = DayNightVote(day_share=1.0, confident=1.0)
+    assert vote(brightness, target)[0, 0].item() == pytest.approx(0.3)
+    for key in ("day_share", "confident"):
+        with pytest.raises(InputError, match=rf"vote\.{key}=-0\.1"):
+            DayNightVote(**{"day_share": 0.8, "confident": 0.4, key: -0.1})
+
+
+def test_the_day_leads_above_its_confidence_not_at_it() -> None:
+    night, day = torch.full((1, 19, 1, 1), 0.25), torch.full((1, 19, 1, 1), 0.5)
+    at = blend_day_night(night, day, day_share=0.75, confident=0.5)
+    above = blend_day_night(night, day, day_share=0.75, confident=0.49)
+    static = [0, 1, 2, 3, 4, 8, 9, 10]
+    for vote, expected in ((at, 0.25 * 0.5 + 0.75 * 0.25), (above, 0.75 * 0.5 + 0.25 * 0.25)):
+        assert vote[0, static].unique().tolist() == [expected]
+        others = [c for c in range(19) if c not in static]
+        assert vote[0, others].unique().tolist() == [0.25]

@@ -120,3 +120,30 @@ def test_nothing_drops_not_even_before_train_is_called(layer: nn.Module) -> None
 def test_decay_must_be_a_share(decay: float) -> None:
     with pytest.raises(InputError, match=r"adapt\.teacher_decay"):
         Teacher(network(), decay)
+
+
+def test_no_pass_of_the_teacher_has_a_graph() -> None:
+    """Not even to an image that has one."""
+
+    class Embedding(nn.Module):
+        def encode(self, image: torch.Tensor) -> list[torch.Tensor]:
+            return [image]
+
+        def embed(self, stages: list[torch.Tensor]) -> list[torch.Tensor]:
+            return [2 * stage for stage in stages]
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return image
+
+    teacher, image = Teacher(Embedding(), decay=0.9), torch.randn(2, 3, 8, 8, requires_grad=True)
+    assert not teacher(image).requires_grad
+    assert not teacher.embed(image)[0].requires_grad
+
+
+def test_a_teacher_without_memory_is_the_student() -> None:
+    student = network()
+    teacher = Teacher(student, decay=0.0)
+    shift(student, 1.0)
+    teacher.follow(student, 5)
+    for own, theirs in zip(teacher.network.parameters(), student.parameters(), strict=True):
+        assert torch.equal(own, theirs)

@@ -89,8 +89,15 @@ def test_strengths_are_fresh_at_each_use_and_stay_in_range() -> None:
     first, second = (chance.jitter_factors(500, 0.2).strengths for _ in range(2))
     assert not torch.equal(first, second)
     assert first[0].abs().max() <= 0.2
-    assert first[1].min() >= 0.8
-    assert first[1].max() <= 1.2
+    for lowest, highest, strengths in (
+        (-0.2, 0.2, first[0]),
+        *[(0.8, 1.2, first[i]) for i in (1, 2)],
+    ):
+        assert lowest <= strengths.min() < lowest + 0.01
+        assert highest - 0.01 < strengths.max() <= highest
+    assert chance.jitter_factors(2, 0.2).strengths.dtype == torch.float32
+    orders = {chance.jitter_factors(1, 0.2).order for _ in range(400)}
+    assert len(orders) == 24
     assert 1.1 < first[3].abs().max() <= 0.2 * 2 * torch.pi
     sigmas = [chance.blur_sigma(0.15, 1.15) for _ in range(200)]
     assert 0.15 <= min(sigmas) < 0.25
@@ -118,3 +125,36 @@ def test_nothing_drawn_changes_nothing() -> None:
     )
     chance = Chance(seed=0)
     assert torch.equal(strong(image(), strong.draw(chance), chance), image())
+
+
+@pytest.mark.parametrize("sigma", [0.15, 1.15, 4.0])
+def test_a_point_is_blurred_to_the_whole_kernel(sigma: float) -> None:
+    """A Gaussian over the official 63 pixels of a side of 640, whatever part of it is computed."""
+    point = torch.zeros(1, 1, 40, 640, dtype=torch.float64)
+    point[..., 20, 320] = 1
+    blurred = gaussian_blur(point, sigma)
+    across, down = (
+        torch.exp(-(torch.arange(-reach, reach + 1.0, dtype=torch.float64) ** 2) / (2 * sigma**2))
+        for reach in (31, 1)
+    )
+    expected = torch.zeros(40, 640, dtype=torch.float64)
+    expected[19:22, 289:352] = torch.outer(down / down.sum(), across / across.sum())
+    torch.testing.assert_close(blurred[0, 0], expected, rtol=1e-9, atol=1e-30)
+
+
+def test_an_augmented_image_has_no_graph() -> None:
+    strong = StrongAugmentation(
+        jitter_probability=1.0, jitter_strength=0.2, blur_probability=1.0, blur_sigma=(0.5, 1.15)
+    )
+    chance = Chance(seed=0)
+    augmented = strong(image().requires_grad_(), strong.draw(chance), chance)
+    assert not augmented.requires_grad
+
+
+def test_float64_images_are_changed_in_float64() -> None:
+    plain = image().double()
+    strengths = torch.tensor(NEUTRAL, dtype=torch.float64)[:, None].repeat(1, 2)
+    strengths[0] = 0.125
+    lighter = colour_jitter(plain, JitterFactors(strengths, (0, 1)))
+    expected = 0.125 / torch.tensor(IMAGENET_STD, dtype=torch.float64)[:, None, None]
+    torch.testing.assert_close(lighter - plain, expected.expand_as(plain), rtol=0, atol=1e-12)

@@ -82,3 +82,13 @@ def test_each_image_has_its_own_crop() -> None:
     corners = [[(0, 0), (0, 8)], [(0, 0), (0, 8)]]
     crop = ClassBalancedCrop(size=(8, 8), tries=2, largest_share=0.75)
     assert crop.choose(both, 3, GivenCorners(corners)).tolist() == [[0, 8], [0, 0]]
+
+
+def test_a_crop_of_the_whole_image_fits() -> None:
+    crop = ClassBalancedCrop(size=(8, 16), tries=2, largest_share=0.75)
+    assert crop.choose(labels(), 3, Chance(0)).tolist() == [[0, 0]]
+    assert crop.keeps(labels())
+    assert not ClassBalancedCrop(size=(8, 15), tries=2, largest_share=0.75).keeps(labels())
+    assert not ClassBalancedCrop(size=(7, 16), tries=2, largest_share=0.75).keeps(labels())
+    with pytest.raises(InputError, match=r"data\.crop_size.*8x17.*8x16"):
+        ClassBalancedCrop(size=(8, 17), tries=1, largest_share=0.75).choose(labels(), 3, Chance(0))

@@ -58,3 +58,10 @@ def test_half_of_the_classes_rounded_up_each_equally_often() -> None:
     assert min(counts.values()) > 540
     assert max(counts.values()) < 660
     assert chance.pasted_classes(torch.tensor([4]), 1)[0].tolist() == [4]
+
+
+def test_it_starts_at_step_zero_with_one_rank() -> None:
+    begun = Chance(4)
+    begun.start(0, rank=0, ranks=1)
+    for one, other in zip(per_image(Chance(4), 3), per_image(begun, 3), strict=True):
+        assert torch.equal(one, other)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from golden_fill import load
 
-from sepico_pl.augment.class_mix import class_masks, paste
+from sepico_pl.augment.class_mix import class_masks, classes_present, paste
 
 
 @pytest.mark.parametrize("case", [0, 1, 2])
@@ -28,3 +28,8 @@ def test_each_image_has_classes_of_its_own() -> None:
     masks = class_masks(labels, [torch.tensor([1, 255]), torch.tensor([0, 2])])
     assert masks.tolist() == [[[False, True], [True, False]], [[True, False], [False, True]]]
     assert paste(masks, torch.ones(2, 3, 2, 2), torch.zeros(2, 3, 2, 2)).sum() == 12
+
+
+def test_classes_that_are_present() -> None:
+    labels = torch.tensor([[[3, 1], [255, 3]], [[1, 1], [0, 254]]])
+    assert classes_present(labels).tolist() == [0, 1, 3, 254, 255]

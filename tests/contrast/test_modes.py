@@ -182,3 +182,42 @@ def test_statistics_are_part_of_the_state(golden, mode: str) -> None:
 def test_temperature_must_be_positive(value: float) -> None:
     with pytest.raises(InputError, match=r"contrast\.temperature"):
         contrast("proto", temperature=value)
+
+
+def test_there_is_one_map_for_each_stage(golden) -> None:
+    record = golden("b_losses_M3.npz")
+    labels = torch.from_numpy(record["mask_many"])[:, 0]
+    one = torch.from_numpy(record["feat"])
+    stages = MultiStageContrast([contrast("proto"), contrast("proto")])
+    for maps in ([one], [one] * 3):
+        with pytest.raises(ValueError, match="argument 2"):
+            stages.update(maps, labels)
+        with pytest.raises(ValueError, match="argument 2"):
+            stages(maps, labels)
+
+
+@pytest.mark.parametrize("mode", list(MODES))
+def test_statistics_and_margins_have_no_graph(golden, mode: str) -> None:
+    record = golden("b_losses_M3.npz")
+    labels = torch.from_numpy(record["mask_many"])[:, 0]
+    embeddings = torch.from_numpy(record["feat"]).requires_grad_()
+    module = contrast(mode)
+    module.update(embeddings, labels)
+    assert not any(buffer.requires_grad for buffer in module.buffers())
+    assert not module.margin(embeddings, labels).requires_grad
+
+
+def test_margins_are_float32_under_autocast(golden) -> None:
+    """Differences of similarities: bfloat16 would round them at the third digit."""
+    record = golden("b_losses_M3.npz")
+    labels = torch.from_numpy(record["mask_many"])[:, 0]
+    embeddings = torch.from_numpy(record["feat"])
+    module = fed(contrast("proto"), record, torch.float32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = module.margin(embeddings, labels)
+    assert mixed.dtype == torch.float32
+    pixels, classes = select_pixels(embeddings, labels, 19, 0.75)
+    similar = pixels.double() @ module.moments.mean.double().T
+    own = similar.gather(1, classes[:, None])[:, 0]
+    others = similar.scatter(1, classes[:, None], -torch.inf).amax(dim=1)
+    assert float(mixed) == pytest.approx(float((own - others).mean()), rel=1e-5)

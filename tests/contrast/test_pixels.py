@@ -47,3 +47,10 @@ def test_sizes_that_are_no_multiple() -> None:
     assert cells.shape == (1, 3, 5)
     assert cells[0, :, 0].tolist() == [2, 2, 2]
     assert cells[0, :, -1].tolist() == [IGNORE_INDEX] * 3
+
+
+def test_labels_of_the_maps_own_size_are_taken_as_they_are() -> None:
+    labels = torch.tensor([[[1, 2, 0], [255, 3, 1]]])
+    for share in (None, 0.75, 1.0):
+        assert torch.equal(labels_at(labels, (2, 3), 4, share), labels)
+    assert labels_at(labels, (4, 6), 4, 0.75)[0, ::2, ::2].tolist() == labels[0].tolist()

@@ -168,3 +168,13 @@ def test_bank_keeps_the_last_batch_means_and_its_zero_until_evicted() -> None:
         kept.append(oldest_first(bank)[1, : int(bank.filled[1]), 0].tolist())
     assert kept == [[0.0, 1.0], [0.0, 1.0, 2.0], [1.0, 2.0, 3.0], [2.0, 3.0, 4.0]]
     assert bank.filled.tolist() == [1, 3]
+
+
+def test_a_variance_is_never_negative() -> None:
+    """Constant embeddings have none, whatever rounding does."""
+    moments = ClassMoments(1, 50)
+    embedding = torch.rand(50, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for count in (1, 3, 7, 1000, 11):
+        moments.update(embedding.expand(count, -1), torch.zeros(count, dtype=torch.int64))
+        assert (moments.variance >= 0).all()
+    torch.testing.assert_close(moments.variance, torch.zeros(1, 50).double(), rtol=0, atol=1e-15)

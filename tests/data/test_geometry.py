@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from sepico_pl.data.geometry import common_size, fit, fitted_size, to_size
+from sepico_pl.data.geometry import check_crop_fits, common_size, fit, fitted_size, to_size
 from sepico_pl.data.streams import TargetStream
+from sepico_pl.types import InputError
 
 
 @pytest.mark.parametrize(
@@ -17,6 +18,11 @@ from sepico_pl.data.streams import TargetStream
         ((720, 1280), (720, 1280), (720, 1280)),  # BDD100K
         ((1280, 720), (720, 1280), (1280, 720)),  # upright: the longer side goes by the longer one
         ((100, 100), (720, 1280), (720, 720)),
+        ((41, 1000), (720, 1280), (52, 1280)),  # 52.48
+        ((1000, 41), (720, 1280), (1280, 52)),
+        ((9, 1000), (32, 64), (1, 64)),  # 0.58
+        ((1, 1000), (32, 64), (1, 64)),  # 0.06: never nothing
+        ((1000, 1), (32, 64), (64, 1)),
     ],
 )
 def test_sizes_keep_the_aspect_ratio(size, box, expected) -> None:
@@ -86,3 +92,26 @@ def test_day_and_night_are_cropped_and_mirrored_alike() -> None:
 
 def test_one_common_size_is_that_of_most_images() -> None:
     assert common_size([(10, 20)] * 2 + [(20, 20)] * 3, (20, 40)) == (20, 20)
+
+
+def test_what_covers_keeps_its_aspect_ratio() -> None:
+    """33 x 70 covers 32 x 64 as 32 x 68: all rows, 64 of 68 columns. 100 x 40 as 160 x 64."""
+    wide, tall = ramp(33, 70) // 2, ramp(100, 40) // 2
+    box = size = (32, 64)
+    left, right = (to_size(wide, box, size, (0.0, place)) for place in (0.0, 1.0))
+    rows = (np.arange(32) + 0.5) * 33 / 32 - 0.5
+    columns = (np.arange(68) + 0.5) * 70 / 68 - 0.5
+    np.testing.assert_allclose(left[:, 0, 0], rows, atol=1)
+    np.testing.assert_allclose(left[0, :, 1], columns[:64], atol=1)
+    np.testing.assert_allclose(right[0, :, 1], columns[4:], atol=1)
+    rows = (np.arange(160) + 0.5) * 100 / 160 - 0.5
+    middle = to_size(tall, box, size, (0.5, 0.9))
+    np.testing.assert_allclose(middle[:, 0, 0], rows[64:96], atol=1)
+    np.testing.assert_allclose(middle[0, :, 1], (np.arange(64) + 0.5) * 40 / 64 - 0.5, atol=1)
+
+
+def test_a_crop_may_be_as_large_as_the_image_and_no_larger() -> None:
+    check_crop_fits((32, 64), (32, 64))
+    for crop in ((33, 64), (32, 65)):
+        with pytest.raises(InputError, match=rf"{crop[0]}x{crop[1]} .*32x64"):
+            check_crop_fits((32, 64), crop)

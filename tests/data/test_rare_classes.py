@@ -91,3 +91,14 @@ def test_impossible_settings() -> None:
         RareClassSampling(COUNTS, temperature=1.0, min_pixels=-1)
     with pytest.raises(InputError, match="no source label"):
         class_probabilities(np.zeros((2, 4), np.int64), 1.0)
+
+
+def test_any_pixel_will_do_where_none_is_asked_for() -> None:
+    images = RareClassSampling(COUNTS, temperature=1.0, min_pixels=0).images
+    found = {c: of_class.tolist() for c, of_class in images.items()}
+    assert found == {0: [0, 1, 2, 3], 1: [0, 2], 2: [1, 2]}
+
+
+def test_a_low_temperature_draws_the_rarest_class_and_overflows_nowhere() -> None:
+    _, probabilities = class_probabilities(COUNTS, 1e-5)
+    assert probabilities.tolist() == pytest.approx([0.0, 0.0, 1.0])

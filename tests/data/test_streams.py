@@ -1,13 +1,23 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
 from sepico_pl.data.datamodule import AdaptationData
-from sepico_pl.data.geometry import RandomCropFlip, fit, is_balanced, to_tensor
+from sepico_pl.data.geometry import RandomCropFlip, RandomFlip, fit, is_balanced, to_tensor
 from sepico_pl.data.ledger import Ledger
 from sepico_pl.data.rare_classes import RareClassSampling, count_classes
-from sepico_pl.data.streams import EvaluationSet, Positions, SourceStream, TargetStream
+from sepico_pl.data.streams import (
+    SOURCE_DICE,
+    TARGET_DICE,
+    TARGET_PLACE,
+    EvaluationSet,
+    Positions,
+    SourceStream,
+    TargetStream,
+)
 from sepico_pl.data.streets import StreetImages, StreetScenes, streets
 from sepico_pl.types import InputError
 
@@ -83,6 +93,7 @@ def test_balance_of_a_crop() -> None:
     assert is_balanced(half, 0.75)
     assert not is_balanced(half, 0.5)
     assert not is_balanced(np.zeros((2, 2), np.uint8), 1.1)
+    assert not is_balanced(np.full((2, 2), 3, np.uint8), 1.1)
     assert not is_balanced(np.full((2, 2), 255, np.uint8), 0.75)
 
 
@@ -198,3 +209,115 @@ def test_bad_settings_name_their_key(change: dict, key: str) -> None:
     pair = streets(SIZE, seed=0, train_length=2, val_length=2)
     with pytest.raises(InputError, match=key):
         AdaptationData(pair, **settings(**change)).check_training(Ledger(None))
+
+
+class OneLabel:
+    """One black image; its rare class is 11 pixels of the first row and 1 of the second."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        return np.zeros((4, 20, 3), np.uint8), self.label(index)
+
+    def label(self, index: int) -> np.ndarray:
+        label = np.zeros((4, 20), np.uint8)
+        label[0, :11] = label[1, 0] = 1
+        return label
+
+    def name(self, index: int) -> str:
+        return "one"
+
+
+def test_a_crop_must_show_more_than_half_of_the_rare_class_pixels() -> None:
+    """Of crops 10 wide only the leftmost shows 11 of the wanted 20, the next one shows 10."""
+    scenes = OneLabel()
+    sampling = RareClassSampling(count_classes(scenes, 2), temperature=0.01, min_pixels=20)
+    stream = SourceStream(
+        scenes,
+        box=(4, 20),
+        crop=RandomCropFlip((4, 10), tries=300),
+        largest_share=0.9,
+        rare_classes=sampling,
+        seed=0,
+    )
+    assert [int((stream[p]["label"] == 1).sum()) for p in range(6)] == [11] * 6
+
+
+def test_a_crop_of_one_class_is_drawn_again() -> None:
+    """Crops 8 wide from column 3 on show 8 pixels or less of the second class among 32."""
+    stream = SourceStream(
+        OneLabel(),
+        box=(4, 20),
+        crop=RandomCropFlip((4, 8), tries=300),
+        largest_share=0.75,
+        rare_classes=None,
+        seed=0,
+    )
+    assert [int((stream[p]["label"] == 1).sum()) for p in range(6)] == [9] * 6
+
+
+def test_half_of_all_images_are_mirrored() -> None:
+    image = np.arange(2, dtype=np.uint8)[None, :, None].repeat(3, axis=2)
+    dice = np.random.default_rng(0)
+    source, target = RandomCropFlip((1, 2), tries=1), RandomFlip()
+    drawn = [source(image, image[..., 0], dice, lambda _: True)[0] for _ in range(4000)]
+    seen = [target([image], dice)[0] for _ in range(4000)]
+    for images in (drawn, seen):
+        share = np.mean([one[0, 0, 0] for one in images])
+        assert abs(share - 0.5) < 3 * np.sqrt(0.25 / 4000)
+
+
+def test_domains_and_places_are_drawn_apart() -> None:
+    """Another image of the target than of the source, and a place that no index hangs on."""
+    assert len({SOURCE_DICE, TARGET_DICE, TARGET_PLACE}) == 3
+    scenes = StreetScenes("day", "train", 8, SIZE, seed=0)
+    plain = source(rare=False)
+    target = TargetStream(StreetImages("day", "train", 8, SIZE, seed=0), box=SIZE, seed=0)
+    names = [(plain.name(p), target.name(p)) for p in range(200)]
+    assert {name for name, _ in names} == {scenes.name(index) for index in range(8)}
+    assert 10 < sum(one == other for one, other in names) < 45  # an eighth of them by chance
+
+
+def test_a_crop_is_tried_as_often_as_allowed_and_the_last_one_stands() -> None:
+    image = np.arange(12, dtype=np.uint8)[None, :, None].repeat(3, axis=2)
+    tried = []
+
+    def refuse(label: np.ndarray) -> bool:
+        tried.append(label.copy())
+        return False
+
+    dice = np.random.default_rng(0)
+    drawn, label = RandomCropFlip((1, 4), tries=7)(image, image[..., 0], dice, refuse)
+    assert len(tried) == 7
+    np.testing.assert_array_equal(label, tried[-1])
+    np.testing.assert_array_equal(drawn[..., 0], label)
+    assert len({one.tobytes() for one in tried}) > 2
+
+
+def test_a_run_takes_each_ranks_samples_from_its_step_on() -> None:
+    """Steps 2 and 3 of the second of two ranks, two samples each, with the configured crops."""
+    pair = streets(SIZE, seed=0, train_length=6, val_length=2)
+    changes = {"rare_class_temperature": 0.05, "rare_class_pixels": 3200, "seed": 4}
+    data = AdaptationData(pair, **settings(**changes))
+    data.setup("fit")
+    data.trainer = SimpleNamespace(global_step=2, max_steps=4, global_rank=1, world_size=2)
+    loaders = data.train_dataloader()
+    sampling = RareClassSampling(
+        count_classes(pair.source_train, 9), temperature=0.05, min_pixels=8
+    )
+    streams = {
+        "source": SourceStream(
+            pair.source_train,
+            box=SIZE,
+            crop=RandomCropFlip((32, 32), tries=3),
+            largest_share=0.75,
+            rare_classes=sampling,
+            seed=4,
+        ),
+        "target": TargetStream(pair.target_train, box=SIZE, seed=4),
+    }
+    for domain, stream in streams.items():
+        images = torch.cat([batch["image"] for batch in loaders[domain]])
+        expected = torch.stack([stream[position]["image"] for position in (10, 11, 14, 15)])
+        assert torch.equal(images, expected)

@@ -113,10 +113,65 @@ def test_probabilities_of_logits(network: nn.Module, image: torch.Tensor) -> Non
         ({"scales": ()}, "scales"),
         ({"scales": (1.0, -1.0)}, "scales"),
         ({"window": (0, 4)}, "window"),
+        ({"window": (4, 0)}, "window"),
+        ({"window": (4,)}, "window"),
+        ({"window": (4, 4, 4)}, "window"),
         ({"window": (4, 4), "stride": (5, 1)}, "stride"),
+        ({"window": (4, 4), "stride": (1, 5)}, "stride"),
+        ({"window": (4, 4), "stride": (0, 1)}, "stride"),
+        ({"window": (4, 4), "stride": (2,)}, "stride"),
         ({"stride": (1, 1)}, "stride"),
     ],
 )
 def test_what_cannot_be(settings: dict, key: str) -> None:
-    with pytest.raises(InputError, match=key):
+    with pytest.raises(InputError, match=rf"^{key}="):
         Inference(**settings)
+
+
+def test_rows_and_columns_have_windows_and_strides_of_their_own(image: torch.Tensor) -> None:
+    """How often each place is seen, and where windows start, by a network that notes its input."""
+    seen = torch.zeros(12, 20, dtype=torch.int64)
+    number = torch.arange(240.0).reshape(1, 1, 12, 20).expand(1, 3, -1, -1)
+    starts, sizes = [], set()
+
+    def noting(part: torch.Tensor) -> torch.Tensor:
+        sizes.add(tuple(part.shape[-2:]))
+        starts.append(divmod(int(part[0, 0, 0, 0]), 20))
+        seen.view(-1)[part[0, 0].long().flatten()] += 1
+        return part
+
+    scores = Inference(window=(6, 9), stride=(3, 8))(noting, number, (12, 20))
+    assert torch.equal(scores, number)
+    assert sizes == {(6, 9)}
+    assert starts == [(row, column) for row in (0, 3, 6) for column in (0, 8, 11)]
+    assert seen[:, 0].tolist() == [1] * 3 + [2] * 6 + [1] * 3
+    starts.clear()
+    Inference(window=(6, 9))(noting, number, (12, 20))
+    assert starts == [(row, column) for row in (0, 4, 6) for column in (0, 6, 11)]
+
+
+def test_a_stride_may_be_as_long_as_its_window(pixelwise: nn.Module, image: torch.Tensor) -> None:
+    slid = Inference(window=(1, 20), stride=(1, 20))(pixelwise, image, (12, 20))
+    torch.testing.assert_close(slid, pixelwise(image))
+
+
+def test_scaled_sides_are_rounded_and_never_nothing(image: torch.Tensor) -> None:
+    sizes = []
+
+    def noting(part: torch.Tensor) -> torch.Tensor:
+        sizes.append(tuple(part.shape[-2:]))
+        return part
+
+    Inference(scales=(0.3, 0.02, 0.125))(noting, image, (12, 20))
+    assert sizes == [(4, 6), (1, 1), (2, 3)]
+
+
+def test_every_view_beyond_the_first_makes_probabilities(image: torch.Tensor) -> None:
+    weights = torch.ones(3)
+    for settings in ({"flip": True}, {"scales": (0.5,)}, {"class_weights": weights}):
+        several = Inference(**settings)
+        assert not several.single_view
+        scores = several(lambda part: part, image, (12, 20))
+        torch.testing.assert_close(scores.sum(1), torch.ones(2, 12, 20))
+        halved = several.probabilities(scores[0] / 2)
+        torch.testing.assert_close(halved, scores[0])
