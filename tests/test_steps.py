@@ -45,14 +45,14 @@ class Weighed(SePiCo):
     """Notes what weighs the mixed pixels, and which target pixels are contrasted."""
 
     weight: torch.Tensor
-    contrasted: torch.Tensor
+    contrasted_label: torch.Tensor
 
     def cross_entropy(self, logits, label, weight=None) -> torch.Tensor:
         self.weight = self.weight if weight is None else weight
         return super().cross_entropy(logits, label, weight)
 
     def target_loss(self, image, label) -> torch.Tensor:
-        self.contrasted = label
+        self.contrasted_label = label
         return super().target_loss(image, label)
 
 
@@ -67,5 +67,5 @@ def test_a_run_trusts_its_labels_by_their_share_and_its_last_row_never() -> None
     assert (task.weight[shown.mixed_label != shown.pseudo_label] == 1).all()
     assert set(task.weight[:, :-1].unique().tolist()) == {trust, 1.0}
     assert set(task.weight[:, -1].unique().tolist()) == {0.0, 1.0}
-    assert (task.contrasted[:, -1] == 255).all()
-    assert torch.equal(task.contrasted[:, :-1], shown.pseudo_label[:, :-1])
+    assert (task.contrasted_label[:, -1] == 255).all()
+    assert torch.equal(task.contrasted_label[:, :-1], shown.pseudo_label[:, :-1])
