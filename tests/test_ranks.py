@@ -1,5 +1,6 @@
 """Two real processes against one with the whole batch."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from command_line import call
@@ -111,8 +113,12 @@ def test_two_ranks_are_one_with_the_whole_batch(alone: Path, tmp_path: Path) -> 
 
 
 def test_without_the_reduction_it_would_not_be(alone: Path, tmp_path: Path) -> None:
-    done = two_ranks(tmp_path, f"trainer.max_steps={STEPS}", SABOTAGE="sum_over_ranks")
+    words = [f"trainer.max_steps={STEPS}", "dataset.val_length=1"]
+    done = two_ranks(tmp_path, *words, SABOTAGE="sum_over_ranks")
     assert done.returncode == 0, done.stderr
+    # The process without a validation image of its own counts nothing.
+    confusion = json.loads((tmp_path / "two/confusion.json").read_text())
+    assert np.sum(confusion["target"]) == 32 * 64
     assert drift(state(alone), state(tmp_path / "two"), "student.") > 1e-5
     parts = drift(state(alone), state(tmp_path / "two"), "contrast.")
     assert parts > 1e-5

@@ -14,6 +14,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from sepico_pl.callbacks import Throughput
 from sepico_pl.loggers import CSVMetrics
 from sepico_pl.module import SePiCo
+from sepico_pl.optim import GradientClip
 from sepico_pl.tables import read_rows
 from sepico_pl.task import batch_norm_policy
 from sepico_pl.types import InputError
@@ -103,6 +104,26 @@ class Modes(pl.Callback):
     def on_train_batch_start(self, trainer: pl.Trainer, task: SePiCo, *_: object) -> None:
         modules = task.teacher.network.modules()
         self.training.append({type(module).__name__ for module in modules if module.training})
+
+
+@pytest.mark.parametrize("of", ["norm", "value"])
+def test_gradients_are_clipped_in_the_step_and_logged_as_they_were(tmp_path: Path, of: str) -> None:
+    bound = 1e-3
+    task, free = sepico(), sepico()
+    task.gradient_clip = GradientClip(bound, of)
+    log = CSVMetrics(save_dir=str(tmp_path))
+    fit(task, batches(1), logger=log, log_every_n_steps=1)
+    fit(free, batches(1))
+    clipped, gradients = (
+        torch.cat([p.grad.flatten() for p in one.student.parameters() if p.grad is not None])
+        for one in (task, free)
+    )
+    logged = float(next(iter(read_rows(tmp_path / "metrics.csv").values()))["train/gradient_norm"])
+    assert logged == pytest.approx(float(gradients.norm()), rel=1e-4)
+    if of == "norm":
+        torch.testing.assert_close(clipped, gradients * bound / gradients.norm(), rtol=1e-3, atol=0)
+    else:
+        torch.testing.assert_close(clipped, gradients.clamp(-bound, bound), rtol=1e-3, atol=1e-9)
 
 
 @pytest.mark.parametrize("batch_norm", ["running", "target"])
