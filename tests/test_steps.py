@@ -6,6 +6,7 @@ import torch
 from tiny_sepico import batches, fit, sepico
 
 from sepico_pl.module import SePiCo
+from sepico_pl.task import pixel_cross_entropy
 
 
 class Rates(pl.Callback):
@@ -69,3 +70,11 @@ def test_a_run_trusts_its_labels_by_their_share_and_its_last_row_never() -> None
     assert set(task.weight[:, -1].unique().tolist()) == {0.0, 1.0}
     assert (task.contrasted_label[:, -1] == 255).all()
     assert torch.equal(task.contrasted_label[:, :-1], shown.pseudo_label[:, :-1])
+
+
+@pytest.mark.parametrize("mode", [None, "distribution"])
+def test_the_source_loss_is_cross_entropy_until_the_contrast_counts(mode: str | None) -> None:
+    task = sepico(mode, start=1).eval()
+    image, label = batches(1)[0]["source"].values()
+    expected = pixel_cross_entropy(task.student(image), label)
+    torch.testing.assert_close(task.source_loss(image, label), expected)
