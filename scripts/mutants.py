@@ -28,7 +28,7 @@ os.environ.update(OMP_NUM_THREADS="1", PYTHONDONTWRITEBYTECODE="1")
 os.environ.setdefault("SEPICO_SHARED", str(Path(__file__).resolve().parents[2] / "shared"))
 
 ROOT = Path(__file__).resolve().parents[1]
-SLOWEST = 180.0
+SLOWEST = 300.0
 """Seconds after which a mutant counts as noticed: its tests do not end."""
 
 STEP = ["test_module.py", "test_steps.py", "test_task.py", "test_frugality.py", "test_trace.py"]
