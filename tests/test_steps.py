@@ -78,3 +78,14 @@ def test_the_source_loss_is_cross_entropy_until_the_contrast_counts(mode: str | 
     image, label = batches(1)[0]["source"].values()
     expected = pixel_cross_entropy(task.student(image), label)
     torch.testing.assert_close(task.source_loss(image, label), expected)
+
+
+@pytest.mark.parametrize("policy", ["running", "target"])
+def test_only_the_target_policy_evaluates_with_the_targets_statistics(policy: str) -> None:
+    task = sepico()
+    task.batch_norm = policy
+    norm = task.student.encoder.fine[1]
+    own = norm.running_mean.clone()
+    with task.judge(task.student, [torch.rand(2, 3, 32, 64) + 5]):
+        assert torch.equal(norm.running_mean, own) == (policy == "running")
+    assert torch.equal(norm.running_mean, own)
