@@ -38,7 +38,7 @@ TESTS = {
     "contrast/modes.py": ["contrast/test_modes.py", *STEP, *ANY],
     "contrast/pixels.py": ["contrast/test_pixels.py", "contrast/test_modes.py", *STEP, *ANY],
     "contrast/statistics.py": ["contrast/test_statistics.py", "contrast/test_modes.py", *STEP],
-    "adapt/batch_norm.py": ["adapt/test_batch_norm.py", "adapt/test_teacher.py", *STEP],
+    "adapt/batch_norm.py": ["adapt/test_batch_norm.py", "test_checks_of_a_run.py", *STEP],
     "adapt/class_weights.py": ["adapt/test_class_weights.py", "adapt/test_pseudo_labels.py"],
     "adapt/pseudo_labels.py": ["adapt/test_pseudo_labels.py", *STEP, *ANY],
     "adapt/teacher.py": ["adapt/test_teacher.py", *STEP],
@@ -54,7 +54,7 @@ TESTS = {
     "module.py": [*STEP, *ANY],
     "optim.py": ["test_optim.py", *STEP],
     "task.py": [*STEP, *ANY],
-    "training.py": ["test_training.py"],
+    "training.py": ["test_training.py", "test_checks_of_a_run.py"],
 }
 
 

@@ -46,14 +46,14 @@ class Weighed(SePiCo):
     """Notes what weighs the mixed pixels, and which target pixels are contrasted."""
 
     weight: torch.Tensor
-    contrasted: torch.Tensor
+    contrasted_label: torch.Tensor
 
     def cross_entropy(self, logits, label, weight=None) -> torch.Tensor:
         self.weight = self.weight if weight is None else weight
         return super().cross_entropy(logits, label, weight)
 
     def target_loss(self, image, label) -> torch.Tensor:
-        self.contrasted = label
+        self.contrasted_label = label
         return super().target_loss(image, label)
 
 
@@ -68,8 +68,8 @@ def test_a_run_trusts_its_labels_by_their_share_and_its_last_row_never() -> None
     assert (task.weight[shown.mixed_label != shown.pseudo_label] == 1).all()
     assert set(task.weight[:, :-1].unique().tolist()) == {trust, 1.0}
     assert set(task.weight[:, -1].unique().tolist()) == {0.0, 1.0}
-    assert (task.contrasted[:, -1] == 255).all()
-    assert torch.equal(task.contrasted[:, :-1], shown.pseudo_label[:, :-1])
+    assert (task.contrasted_label[:, -1] == 255).all()
+    assert torch.equal(task.contrasted_label[:, :-1], shown.pseudo_label[:, :-1])
 
 
 @pytest.mark.parametrize("mode", [None, "distribution"])
@@ -78,3 +78,14 @@ def test_the_source_loss_is_cross_entropy_until_the_contrast_counts(mode: str | 
     image, label = batches(1)[0]["source"].values()
     expected = pixel_cross_entropy(task.student(image), label)
     torch.testing.assert_close(task.source_loss(image, label), expected)
+
+
+@pytest.mark.parametrize("policy", ["running", "target"])
+def test_only_the_target_policy_evaluates_with_the_targets_statistics(policy: str) -> None:
+    task = sepico()
+    task.batch_norm = policy
+    norm = task.student.encoder.fine[1]
+    own = norm.running_mean.clone()
+    with task.judge(task.student, [torch.rand(2, 3, 32, 64) + 5]):
+        assert torch.equal(norm.running_mean, own) == (policy == "running")
+    assert torch.equal(norm.running_mean, own)

@@ -155,6 +155,14 @@ def test_a_stride_may_be_as_long_as_its_window(pixelwise: nn.Module, image: torc
     torch.testing.assert_close(slid, pixelwise(image))
 
 
+@pytest.mark.parametrize("window", [(1, 1), (1, 2), (2, 1)])
+def test_the_smallest_windows_leave_no_pixel_out(window: tuple[int, int]) -> None:
+    """Two thirds of a pixel are a step of one."""
+    image = torch.rand(1, 3, 3, 5, generator=torch.Generator().manual_seed(0))
+    seen = Inference(window=window)(lambda part: part, image, (3, 5))
+    torch.testing.assert_close(seen, image)
+
+
 def test_scaled_sides_are_rounded_and_never_nothing(image: torch.Tensor) -> None:
     sizes = []
 
