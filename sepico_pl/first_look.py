@@ -134,7 +134,7 @@ def nothing_left_of_a_refusal() -> Iterator[None]:
         yield
     except BaseException:
         hydra_config = HydraConfig.get()
-        typed = any(word.startswith("hydra.") for word in hydra_config.overrides.hydra)
+        typed = any(word.startswith("hydra.run.dir=") for word in hydra_config.overrides.hydra)
         if hydra_config.mode == RunMode.RUN and not typed and hydra_config.output_subdir:
             remove_unwritten(Path(hydra_config.runtime.output_dir))
         raise

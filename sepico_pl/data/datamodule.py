@@ -191,9 +191,8 @@ class AdaptationData(pl.LightningDataModule):
 
         With a generator of their own, so that judging more often leaves training as it is.
         """
-        boxes = self._boxes()
         return [
-            self._evaluation(EvaluationSet(self.judged[domain], boxes[domain]))
+            self._evaluation(EvaluationSet(self.judged[domain], self._boxes()[domain]))
             for domain in self.domains
         ]
 

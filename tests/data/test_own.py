@@ -179,7 +179,6 @@ def test_what_changes_size_during_a_run_is_refused(root: Path) -> None:
         ({"classes": ["road"]}, "give 2 to 253 different names"),
         ({"classes": ["road", "road"]}, "different names"),
         ({"classes": "road"}, r"dataset\.classes=road is no list; write it as \[road\]"),
-        ({"absent_in_source": "sky"}, r"dataset\.absent_in_source=sky is no list"),
         ({"ignore": 5}, r"dataset\.ignore=5 is no list"),
         ({"ignore": None}, r"dataset\.ignore=None is no list"),
         ({"colours": 5}, r"dataset\.colours=5 is no list"),

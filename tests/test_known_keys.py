@@ -1,0 +1,147 @@
+"""Keys and options that do not exist, and what is wrong at first sight, before any import."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from sepico_pl.cli import find_conf
+from sepico_pl.first_look import may_have_gpu, refused_at_first_sight
+from sepico_pl.known_keys import default_keys, nearest_key, refused_key
+
+HAS_NO_GPU = not may_have_gpu()
+
+
+@pytest.fixture(scope="module")
+def known() -> dict:
+    return default_keys(find_conf(), "config")
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("lr", "optim.learning_rate"),
+        ("optim.lr", "optim.learning_rate"),
+        ("learning_rat", "optim.learning_rate"),
+        ("trainer.max_step", "trainer.max_steps"),
+        ("model.dropout", "head.decode.dropout"),
+        ("batchsize", "data.batch_size"),
+        ("data.worker", "data.workers"),
+        ("zzz", None),
+    ],
+)
+def test_the_nearest_key(known: dict, typed: str, meant: str | None) -> None:
+    assert nearest_key(typed, known) == meant
+
+
+def test_what_nothing_reads_is_refused(known: dict) -> None:
+    assert refused_key(known, known) is None
+    assert refused_key({**known, "lr": 0.1}, known) == (
+        "lr: there is no such key; did you mean optim.learning_rate?"
+    )
+    assert "model.dropout" in str(refused_key({**known, "model": {"dropout": 0.5}}, known))
+    paths = {**known["paths"], "mine": "/data"}
+    said = str(refused_key({**known, "paths": paths}, known))
+    assert said.startswith("paths.mine: there is no such key; there are paths.gta, paths.")
+
+
+def test_what_is_read_is_not_refused(known: dict) -> None:
+    """A key that another one refers to; a logger's name; arguments of what has a `_target_`."""
+    referred = {**known, "root": "/data", "name": "${root}/x"}
+    assert refused_key(referred, known) is None
+    assert refused_key({**known, "logger": {"mine": {"_target_": "a.b"}}}, known) is None
+    assert refused_key({**known, "optim": {**known["optim"], "beta": 1}}, known) is None
+
+
+def look(**config: object) -> str | None:
+    return refused_at_first_sight(OmegaConf.create(config))
+
+
+def test_a_checkpoint_at_first_sight(tmp_path: Path) -> None:
+    run, text, archive = tmp_path / "run", tmp_path / "a.ckpt", tmp_path / "b.ckpt"
+    (run / "checkpoints").mkdir(parents=True)
+    text.write_text("hello")
+    archive.write_bytes(b"PK\x03\x04...")
+    for key in ("checkpoint", "start"):
+        assert look(**{key: str(run)}) == (
+            f"{key}={run}: a run folder; give one of its checkpoints: {run / 'last.ckpt'}"
+        )
+        assert "no checkpoint" in str(look(**{key: str(text)}))
+        assert look(**{key: str(archive)}) is None
+        assert look(**{key: str(tmp_path / "absent.ckpt")}) is None  # its reader says so
+        assert look(**{key: None}) is None
+
+
+def test_a_gpu_at_first_sight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    asked = OmegaConf.create({"trainer": {"accelerator": "gpu"}})
+    assert refused_at_first_sight(asked, tmp_path) == (
+        "trainer.accelerator=gpu: there is no GPU here; choose trainer.accelerator=cpu or auto"
+    )
+    assert refused_at_first_sight(OmegaConf.create({"accelerator": "auto"}), tmp_path) is None
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev/nvidia0").touch()
+    assert refused_at_first_sight(asked, tmp_path) is None
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert "no GPU" in str(refused_at_first_sight(asked, tmp_path))
+
+
+def test_what_must_be_set(tmp_path: Path) -> None:
+    config = OmegaConf.create({"output": "???", "resume": None})
+    assert refused_at_first_sight(config) == "output is not set: give it as output=<value>"
+    config.resume = "last"  # the record says it
+    assert refused_at_first_sight(config) is None
+    paths = {"gta": str(tmp_path / "gta"), "acdc": str(tmp_path / "acdc")}
+    config = OmegaConf.create({"paths": paths, "dataset": {"source": {"root": "${paths.gta}"}}})
+    assert f"{tmp_path}/gta: there is no such folder for gta" in str(refused_at_first_sight(config))
+    (tmp_path / "gta").mkdir()
+    assert refused_at_first_sight(config) is None
+
+
+ENDINGS = [
+    ("train", ["lr=0.1"], "lr: there is no such key; did you mean optim.learning_rate?"),
+    ("train", ["+lr=0.1"], "lr: there is no such key; did you mean optim.learning_rate?"),
+    ("predict", ["checkpoint=a", "images=b", "output=c", "+tta=true"], "tta: there is no such key"),
+    (
+        "evaluate",
+        ["checkpoint=a", "+dataset.target_val_images=x"],
+        "dataset.target_val_images: there is no such key",
+    ),
+    ("train", ["contrast=prototyp"], "did you mean prototype? There are: bank, distribution, none"),
+    ("train", ["dataset=gta"], "gta: there is no such folder for gta; set paths.gta=<folder>"),
+    ("evaluate", ["checkpoint=text.ckpt"], "checkpoint=text.ckpt: no checkpoint"),
+    ("evaluate", ["checkpoint=run"], "checkpoint=run: a run folder; give one of its checkpoints"),
+]
+if HAS_NO_GPU:
+    ENDINGS.append(("train", ["trainer.accelerator=gpu"], "there is no GPU here"))
+
+
+@pytest.mark.parametrize(("module", "words", "said"), ENDINGS)
+def test_it_ends_before_torch_is_imported(
+    tmp_path: Path, module: str, words: list[str], said: str
+) -> None:
+    (tmp_path / "text.ckpt").write_text("hello")
+    (tmp_path / "run/checkpoints").mkdir(parents=True)
+    before = set(tmp_path.rglob("*"))
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", f"sepico_pl.{module}", *words],
+        cwd=tmp_path,
+        env={key: value for key, value in os.environ.items() if key != "SEPICO_DATA"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    imports = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
+    others = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
+    assert done.returncode == 1
+    assert len(others) == 1
+    assert others[0].startswith("error: ")
+    assert said in others[0]
+    assert "+lr" not in others[0]
+    names = {line.rpartition("|")[2].strip() for line in imports}
+    assert "hydra" in names
+    assert not names & {"torch", "pytorch_lightning", "albumentations"}
+    assert set(tmp_path.rglob("*")) == before
