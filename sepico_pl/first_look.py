@@ -23,6 +23,10 @@ UNWRITTEN = {".hydra", "run.lock"}
 """What lies in a run folder before the run writes anything."""
 GPU_TRACES = ("dev/nv*", "dev/dxg", "dev/kfd", "proc/driver/nvidia", "dev/accel*")
 GPU_NAMES = ("gpu", "cuda")
+NO_CHDIR = (
+    "hydra.job.chdir=true: paths are read from the folder where the command is given; leave it out "
+    "(hydra.run.dir=<folder> chooses the run folder)"
+)
 
 
 def refused_at_first_sight(
@@ -115,6 +119,8 @@ def look_at(config: DictConfig, config_name: str, *, reads_data: bool) -> None:
     Raises:
         SystemExit: naming the key, the nearest one or the remedy.
     """
+    if HydraConfig.get().job.chdir:
+        sys.exit(f"error: {NO_CHDIR}")
     words = HydraConfig.get().overrides.task
     bringing = [word for word in words if word.startswith(f"{GROUP_WITH_KEYS}=")]
     message = refused_at_first_sight(config, reads_data=reads_data)
@@ -134,7 +140,7 @@ def nothing_left_of_a_refusal() -> Iterator[None]:
         yield
     except BaseException:
         hydra_config = HydraConfig.get()
-        typed = any(word.startswith("hydra.") for word in hydra_config.overrides.hydra)
+        typed = any(word.startswith("hydra.run") for word in hydra_config.overrides.hydra)
         if hydra_config.mode == RunMode.RUN and not typed and hydra_config.output_subdir:
             remove_unwritten(Path(hydra_config.runtime.output_dir))
         raise
