@@ -5,6 +5,7 @@ import errno
 import io
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +20,8 @@ from sepico_pl.types import InputError
 Scores = Mapping[str, float]
 Rows = dict[str, dict[str, str]]
 
+LITTLE = 2**16
+"""Bytes that are free on a disk that a library has filled."""
 LARGEST_STEP = 10**12
 LARGEST_PROCESS = 2**22
 MOST_COLUMNS = 1000
@@ -103,6 +106,24 @@ def written_whole(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def full_disk_named(path: Path) -> Iterator[None]:
+    """Turn what a library raises where the disk of `path` is full into an OSError that names it.
+
+    Raises:
+        OSError: for that.
+    """
+    try:
+        yield
+    except Exception as error:
+        full = os.strerror(errno.ENOSPC)
+        is_full = full in str(error) or shutil.disk_usage(path.parent).free < LITTLE
+        named = isinstance(error, OSError) and error.filename is not None
+        if is_full and not named:
+            raise OSError(errno.ENOSPC, full, str(path)) from error
+        raise
 
 
 def _partial(path: Path) -> Path:

@@ -1,5 +1,6 @@
 """Files that are whole or absent, and what is saved of those that a disk damaged."""
 
+import errno
 import json
 import os
 import stat
@@ -15,6 +16,7 @@ from sepico_pl.loggers import CSVMetrics, forget_after, run_id
 from sepico_pl.record import write_record
 from sepico_pl.tables import (
     check_writable,
+    full_disk_named,
     read_rows,
     remove_leftovers,
     salvage_rows,
@@ -233,6 +235,17 @@ def test_a_damaged_run_id_is_given_anew(
     assert len(found) == 8
     assert run_id(path) == found
     assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_what_a_library_says_of_a_full_disk_names_the_file(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space left") as caught, full_disk_named(tmp_path / "a"):
+        raise RuntimeError("I/O error: No space left on device (os error 28)")
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path / "a"))
+    with pytest.raises(OSError) as caught, full_disk_named(tmp_path / "a"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.filename == str(tmp_path / "a")
+    with pytest.raises(RuntimeError, match="another"), full_disk_named(tmp_path / "a"):
+        raise RuntimeError("another")
 
 
 def test_a_full_disk_names_the_file(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from sepico_pl.limits import NETWORK, PATH, OrNull, Rule, check_limits
 from sepico_pl.serving.loading import load
 from sepico_pl.serving.model import SegmentationModel
 from sepico_pl.serving.programs import traced, write_onnx, write_torch
+from sepico_pl.tables import full_disk_named
 from sepico_pl.types import InputError
 
 PROGRAMS = {"onnx": write_onnx, "torch": write_torch}
@@ -90,7 +91,8 @@ def write_formats(model: SegmentationModel, formats: Sequence[str], folder: Path
     """
     folder.mkdir()
     if "safetensors" in formats:
-        model.save_pretrained(folder)
+        with full_disk_named(folder / "model.safetensors"):
+            model.save_pretrained(folder)
         print(
             "model.safetensors, config.json, README.md: for sepico_pl.load and the Hugging Face hub"
         )
@@ -99,5 +101,6 @@ def write_formats(model: SegmentationModel, formats: Sequence[str], folder: Path
         return
     program = traced(model)
     for form in chosen:
-        difference = PROGRAMS[form](program, model, folder / FILES[form])
+        with full_disk_named(folder / FILES[form]):
+            difference = PROGRAMS[form](program, model, folder / FILES[form])
         print(f"{FILES[form]}: differs from PyTorch by {difference:.1e} at most, on three sizes")

@@ -5,6 +5,7 @@ Shapes: B batch, C classes, H, W image size.
 
 import json
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import torch
@@ -46,7 +47,9 @@ def write_torch(program: ExportedProgram, model: SegmentationModel, path: Path) 
     Raises:
         InputError: if it differs.
     """
-    torch.export.save(program, path, extra_files={METADATA: json.dumps(metadata_of(model))})
+    content = BytesIO()  # on a full disk torch's own writer of files ends the process
+    torch.export.save(program, content, extra_files={METADATA: json.dumps(metadata_of(model))})
+    path.write_bytes(content.getbuffer())
     return largest_difference("torch", torch.export.load(path).module(), model)
 
 
