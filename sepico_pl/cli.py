@@ -124,32 +124,6 @@ def command(
     return decorate
 
 
-def paths(*keys: str) -> Callable[[Sequence[str]], list[str]]:
-    """Return `words` for `command` that leave paths such as `2024` or `001` as they were typed.
-
-    Args:
-        keys: of the paths; Hydra would read a number there.
-    """
-
-    def quoted(words: Sequence[str]) -> list[str]:
-        split = [(word, *word.partition("=")) for word in words]
-        return [
-            f"{key}='{value}'" if key in keys and is_number(value) else word
-            for word, key, _, value in split
-        ]
-
-    return quoted
-
-
-def is_number(text: str) -> bool:
-    """Whether a text can be read as a number, or as true or false."""
-    try:
-        float(text)
-    except ValueError:
-        return text.lower() in ("true", "false")
-    return True
-
-
 @contextmanager
 def environment(name: str, value: str | None) -> Iterator[None]:
     """Set an environment variable for a while; None takes it away."""

@@ -6,7 +6,9 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from sepico_pl.cli import command
-from sepico_pl.resuming import key_of, quoted_value, value_of
+from sepico_pl.quoting import quoted_value
+from sepico_pl.resuming import key_of, value_of
+from sepico_pl.typed_paths import paths
 
 # Options of Hydra's that the next word belongs to.
 VALUED = {"--cfg", "-c", "--package", "-p", "--config-dir", "-cd"}
@@ -22,6 +24,7 @@ def with_folders(words: Sequence[str]) -> list[str]:
     others = [word for word in words if word not in folders and key_of(word) != "baseline"]
     if folders:
         others.append(f"folders=[{','.join(map(quoted_value, folders))}]")
+    others = paths("output")(others)
     baseline = value_of(words, "baseline")
     return others if baseline is None else [*others, f"baseline={quoted_value(baseline)}"]
 

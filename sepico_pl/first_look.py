@@ -23,6 +23,10 @@ UNWRITTEN = {".hydra", "run.lock"}
 """What lies in a run folder before the run writes anything."""
 GPU_TRACES = ("dev/nv*", "dev/dxg", "dev/kfd", "proc/driver/nvidia", "dev/accel*")
 GPU_NAMES = ("gpu", "cuda")
+NO_CHDIR = (
+    "hydra.job.chdir=true: paths are read from the folder where the command is given; leave it out "
+    "(hydra.run.dir=<folder> chooses the run folder)"
+)
 
 
 def refused_at_first_sight(
@@ -68,7 +72,7 @@ def _checkpoint(config: DictConfig) -> Iterator[str]:
         if (path / "run.json").is_file() or (path / "checkpoints").is_dir():
             yield f"{key}={text}: a run folder; give one of its checkpoints: {path / 'last.ckpt'}"
         elif path.is_file() and not _begins_like_a_checkpoint(path):
-            yield f"{key}={text}: no checkpoint; give a run's last.ckpt"
+            yield f"{key}={text}: cannot be read as a checkpoint; give a run's last.ckpt"
 
 
 def _begins_like_a_checkpoint(path: Path) -> bool:
@@ -84,7 +88,7 @@ def _gpu(config: DictConfig, root: Path) -> Iterator[str]:
     for key in ("accelerator", "trainer.accelerator"):
         wanted = _value(config, key)
         if wanted in GPU_NAMES and not may_have_gpu(root):
-            yield f"{key}={wanted}: there is no GPU here; choose {key}=cpu or auto"
+            yield f"{key}={wanted}: there is no GPU here; choose auto or cpu"
 
 
 def may_have_gpu(root: Path = Path("/")) -> bool:
@@ -115,6 +119,8 @@ def look_at(config: DictConfig, config_name: str, *, reads_data: bool) -> None:
     Raises:
         SystemExit: naming the key, the nearest one or the remedy.
     """
+    if HydraConfig.get().job.chdir:
+        sys.exit(f"error: {NO_CHDIR}")
     words = HydraConfig.get().overrides.task
     bringing = [word for word in words if word.startswith(f"{GROUP_WITH_KEYS}=")]
     message = refused_at_first_sight(config, reads_data=reads_data)

@@ -7,7 +7,8 @@ import sys
 
 from omegaconf import DictConfig
 
-from sepico_pl.cli import command, paths
+from sepico_pl.cli import command
+from sepico_pl.typed_paths import paths
 
 
 @command("predict", paths("checkpoint", "images", "output", "statistics"))

@@ -64,3 +64,9 @@ def no_root(folder: object, name: str) -> str:
         f"{folder}: there is no such folder for {name}; set paths.{name}=<folder>, or "
         "data_root=<folder of all data sets>, or the environment variable SEPICO_DATA"
     )
+
+
+def quoted_value(text: str) -> str:
+    """Return text in quotes for Hydra's grammar, where a backslash counts only before a quote."""
+    escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + found[2].replace("'", "\\'"), text)
+    return f"'{escaped}'"

@@ -2,7 +2,8 @@
 
 from omegaconf import DictConfig
 
-from sepico_pl.cli import command, paths
+from sepico_pl.cli import command
+from sepico_pl.typed_paths import paths
 
 
 @command("report", paths("run", "baseline", "output"))

@@ -5,13 +5,13 @@ anybody: of its record only the names of options in conf/ become words, never it
 """
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sepico_pl.cli import find_conf
 from sepico_pl.folder_lock import lock_folder
+from sepico_pl.quoting import quoted_value
 
 RECORD = "run.json"
 # Set by the first rank for the processes that it starts.
@@ -264,12 +264,6 @@ def key_of(word: str) -> str:
 def quoted(key: str, path: Path) -> str:
     """Return an override of a path, whatever characters are in it."""
     return f"{key}={quoted_value(str(path))}"
-
-
-def quoted_value(text: str) -> str:
-    """Return text in quotes for Hydra's grammar, where a backslash counts only before a quote."""
-    escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + found[2].replace("'", "\\'"), text)
-    return f"'{escaped}'"
 
 
 def flat(node: object, prefix: str = "") -> dict[str, object]:

@@ -96,7 +96,8 @@ def written_whole(path: Path) -> Iterator[Path]:
         with suppress(OSError):  # some file systems cannot flush a folder
             _flush(path.parent, os.O_RDONLY)
     except OSError as error:
-        if str(error.filename) == str(partial):
+        unnamed = error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if unnamed or str(error.filename) == str(partial):
             error.filename = str(path)
         raise
     finally:

@@ -1,12 +1,20 @@
 """Train a network: `python -m sepico_pl.train contrast=distribution dataset=streets`."""
 
+from collections.abc import Sequence
+
 from omegaconf import DictConfig
 
 from sepico_pl.cli import command
 from sepico_pl.resuming import whole_command
+from sepico_pl.typed_paths import paths
 
 
-@command("config", whole_command)
+def with_paths(words: Sequence[str]) -> list[str]:
+    """Return what was typed for Hydra, as `whole_command` does, with paths quoted."""
+    return whole_command(paths("start", "checked", "data_root")(words))
+
+
+@command("config", with_paths)
 def main(config: DictConfig) -> None:
     """Train as configured and print the target's scores."""
     from sepico_pl.runner import train

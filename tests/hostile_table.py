@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import hostile_cases
 import hostile_files
+import hostile_keys
 import hostile_late
 import hostile_own
 import hostile_reports
@@ -14,6 +15,7 @@ NO_WORKERS = "data.workers=0"
 ONE_PROCESS = [
     *hostile_cases.CASES,
     *hostile_files.CASES,
+    *hostile_keys.CASES,
     *hostile_late.CASES,
     *hostile_own.CASES,
     *hostile_reports.CASES,

@@ -233,3 +233,13 @@ def test_a_damaged_run_id_is_given_anew(
     assert len(found) == 8
     assert run_id(path) == found
     assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
+    with (
+        pytest.raises(OSError, match="No space left") as raised,
+        written_whole(tmp_path / "report.html"),
+        Path("/dev/full").open("w", encoding="utf-8") as full,
+    ):
+        full.write("text")
+    assert raised.value.filename == str(tmp_path / "report.html")

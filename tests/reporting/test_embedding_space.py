@@ -199,7 +199,7 @@ def test_a_source_without_validation_images_lends_its_training_images(
         (["checkpoint=last.ckpt", "seed=-1"], "seed=-1 must be an integer >= 0"),
         (["checkpoint=last.ckpt", "images=true"], "images=True must be a positive integer"),
         (["checkpoint=2024"], "checkpoint=2024: there is no such file"),
-        (["checkpoint=[a]"], "checkpoint=['a'] must be a path"),
+        (["checkpoint=[a]"], "checkpoint=[a]: there is no such file"),
         (["checkpoint=last.ckpt", "accelerator=abacus"], "accelerator=abacus is unknown"),
         (["checkpoint=last.ckpt", "features=head"], "features=head is unknown; choose projection"),
         (["checkpoint=last.ckpt", "features=projection"], "trained without contrast"),

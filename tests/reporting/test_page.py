@@ -249,7 +249,7 @@ def test_a_report_is_written_anew_but_replaces_nothing_else(tmp_path: Path) -> N
         (["run=nowhere"], "run=nowhere: there is no run.json in it; name the folder of one run"),
         (["run=run", "baseline=nowhere"], "baseline=nowhere: there is no run.json"),
         (["run=2024"], "run=2024: there is no run.json"),
-        (["run=[a]"], "must be a path"),
+        (["run=[a]"], "run=[a]: there is no run.json"),
         (["run=run", "baseline=1e3"], "baseline=1e3: there is no run.json"),
         ([], "run is not set: give it as run=<value>"),
         (["run=run", "output=run"], "output=run is a folder; name a file in it"),

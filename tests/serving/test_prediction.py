@@ -216,7 +216,7 @@ def test_what_is_refused(predict, tmp_path: Path) -> None:
         ("images=gone",): "images=gone: there is no such file or folder",
         ("images=clip.mp4",): "ffmpeg",
         ("output=text.ckpt",): "output=text.ckpt: a file",
-        ("images=[a,b]",): "images=['a', 'b'] must be a path",
+        ("images=[a,b]",): "images=[a,b]: no image there",
         ("batch_size=0",): "batch_size=0 must be a positive integer",
         ("batch_size=abc",): "batch_size=abc must be a positive integer",
         ("logits=maybe",): "logits=maybe must be true or false",
