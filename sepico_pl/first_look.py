@@ -7,14 +7,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from sepico_pl.known_keys import GROUP_WITH_KEYS, plain, refused_key
+from sepico_pl.known_keys import GROUP_WITH_KEYS, Node, plain, refused_hydra_key, refused_key
 from sepico_pl.quoting import no_root
 
 ARCHIVE, OLD_PICKLE = b"PK\x03\x04", b"\x80"
@@ -126,8 +126,15 @@ def look_at(config: DictConfig, config_name: str, *, reads_data: bool) -> None:
     message = refused_at_first_sight(config, reads_data=reads_data)
     if message is None and not any(is_resumption(word) for word in words):
         message = refused_key(plain(config), plain(compose(config_name, bringing)))
+    message = message or refused_hydra_key(*hydra_keys(config_name))
     if message is not None:
         sys.exit(f"error: {message}")
+
+
+def hydra_keys(config_name: str) -> tuple[Node, Node]:
+    """Return Hydra's own configuration, and what it is when nothing is typed; unresolved."""
+    untyped = compose(config_name, return_hydra_config=True)
+    return plain(cast(DictConfig, HydraConfig.get())), plain(untyped.hydra)
 
 
 @contextmanager

@@ -11,9 +11,15 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 
+from sepico_pl.signatures import Signature, signature_of
+
 TARGET = "_target_"
 NAMED_BY_USERS = ("logger",)
 """Groups whose parts may have any name."""
+READ_WHOLE = "trainer"
+"""The part whose keys the program itself reads, besides what it is built with."""
+HYDRA_READS = ("run", "sweep", "job")
+"""What Hydra takes from users and that has keys of its own; others may hold any, as loggers do."""
 GROUP_WITH_KEYS = "target"
 """The group that brings a key of its own (`dataset`) into `evaluate` and others."""
 NOT_OVERRIDDEN = re.compile(r"Could not (?:override|delete from config\.?) '?([^'\s]+)'?")
@@ -41,38 +47,97 @@ def plain(config: DictConfig) -> Node:
 
 
 def refused_key(config: Node, known: Node) -> str | None:
-    """Return what is wrong with the first key that nothing reads; None if there is none.
-
-    What has a `_target_` is left to that, which refuses arguments it does not know.
+    """Return what is wrong with the first key that nothing reads, or that is missing; else None.
 
     Args:
         config: as it was composed, unresolved.
         known: see `default_keys`.
     """
     read = set(REFERENCE.findall(repr(config)))
-    for key in _strange(config, known, ""):
+    for key, arguments in _strange(config, known, ""):
         if key not in read:
-            return no_such_key(key, known)
+            return no_such_key(key, known, arguments)
+    for key in _missing(config, known, ""):
+        return (
+            f"{key} was taken out (~{key}) and is needed; leave ~{key} away, or set {key}=<value>"
+        )
     return None
 
 
-def _strange(found: Node, known: Node, prefix: str) -> Iterator[str]:
+def refused_hydra_key(config: Node, known: Node) -> str | None:
+    """Return what is wrong with the first key below `hydra` that Hydra does not read, or None.
+
+    Args:
+        config: Hydra's own, unresolved.
+        known: the same when nothing is typed.
+    """
+    found = {key: value for key, value in config.items() if key in HYDRA_READS or key not in known}
+    strange = next(_strange(found, known, "hydra."), None)
+    return None if strange is None else no_such_key(strange[0], {"hydra": known})
+
+
+def _strange(found: Node, known: Node, prefix: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield keys that nothing reads, each with the arguments that could stand in its place."""
     for key, value in found.items():
         name = f"{prefix}{key}"
         if key not in known:
-            yield next((one for one in _leaves({name: value}, "") if one != name), name)
+            yield _first_leaf(name, value), []
             continue
         before = known[key]
-        if name in NAMED_BY_USERS or not isinstance(value, dict) or not isinstance(before, dict):
+        if name in NAMED_BY_USERS or not isinstance(value, dict):
             continue
-        if TARGET not in value and TARGET not in before:
+        if TARGET in value:
+            yield from _strange_arguments(value, f"{name}.")
+        elif isinstance(before, dict) and before and TARGET not in before:
             yield from _strange(value, before, f"{name}.")
 
 
-def no_such_key(key: str, known: Node) -> str:
-    """Say that there is no such key, and which is nearest."""
+def _strange_arguments(part: Node, prefix: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield the keys of a part, and of parts within, that its `_target_` does not take."""
+    signature = signature_of(part[TARGET])
+    for key, value in part.items():
+        if signature is not None and not key.startswith("_") and key not in signature.names:
+            yield f"{prefix}{key}", [f"{prefix}{one}" for one in sorted(signature.names)]
+        elif isinstance(value, dict) and TARGET in value:
+            yield from _strange_arguments(value, f"{prefix}{key}.")
+
+
+def _missing(found: Node, known: Node, prefix: str) -> Iterator[str]:
+    """Yield keys that a command has by default and needs, and that were taken out."""
+    for key, before in known.items():
+        name = f"{prefix}{key}"
+        if key not in found:
+            yield name
+        elif isinstance(before, dict) and isinstance(found[key], dict):
+            if TARGET not in before:
+                yield from (
+                    () if name in NAMED_BY_USERS else _missing(found[key], before, f"{name}.")
+                )
+            elif before[TARGET] == found[key].get(TARGET):
+                needed = _needed(name, before, signature_of(before[TARGET]))
+                yield from (f"{name}.{one}" for one in needed if one not in found[key])
+
+
+def _needed(name: str, part: Node, signature: Signature | None) -> list[str]:
+    if name == READ_WHOLE:
+        return list(part)
+    return [] if signature is None else [one for one in part if one in signature.required]
+
+
+def _first_leaf(name: str, value: object) -> str:
+    return next((one for one in _leaves({name: value}, "") if one != name), name)
+
+
+def no_such_key(key: str, known: Node, arguments: Sequence[str] = ()) -> str:
+    """Say that there is no such key, and which is nearest.
+
+    Args:
+        key: that was typed.
+        known: see `default_keys`.
+        arguments: further keys that could be typed.
+    """
     parent, _, _ = key.rpartition(".")
-    near = nearest_key(key, known)
+    near = nearest_key(key, known, arguments)
     beside = [one for one in _leaves(known, "") if parent and one.rpartition(".")[0] == parent]
     if near is not None and near != parent:
         meant = f"did you mean {near}?"
@@ -81,13 +146,13 @@ def no_such_key(key: str, known: Node) -> str:
     return f"{key}: there is no such key; {meant}"
 
 
-def nearest_key(key: str, known: Node) -> str | None:
+def nearest_key(key: str, known: Node, arguments: Sequence[str] = ()) -> str | None:
     """Return the key that was most likely meant; None where none is near.
 
     One whose last part is the same, or has it for its initials (lr: learning_rate), or is spelt
     nearly so.
     """
-    keys = list(_leaves(known, ""))
+    keys = [*_leaves(known, ""), *arguments]
     last = key.rpartition(".")[2]
     parts = {one: one.rpartition(".")[2] for one in keys}
     for fits in (

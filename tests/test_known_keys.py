@@ -49,11 +49,14 @@ def test_what_nothing_reads_is_refused(known: dict) -> None:
 
 
 def test_what_is_read_is_not_refused(known: dict) -> None:
-    """A key that another one refers to; a logger's name; arguments of what has a `_target_`."""
+    """A key that another one refers to; a logger's name; arguments that a `_target_` takes."""
     referred = {**known, "root": "/data", "name": "${root}/x"}
     assert refused_key(referred, known) is None
     assert refused_key({**known, "logger": {"mine": {"_target_": "a.b"}}}, known) is None
-    assert refused_key({**known, "optim": {**known["optim"], "beta": 1}}, known) is None
+    assert (
+        refused_key({**known, "trainer": {**known["trainer"], "detect_anomaly": True}}, known)
+        is None
+    )
 
 
 def look(**config: object) -> str | None:
