@@ -16,8 +16,18 @@ from sepico_pl.signatures import Signature, signature_of
 TARGET = "_target_"
 NAMED_BY_USERS = ("logger",)
 """Groups whose parts may have any name."""
-READ_WHOLE = "trainer"
-"""The part whose keys the program itself reads, besides what it is built with."""
+NEEDED = {
+    "trainer": (
+        "devices",
+        "log_every_n_steps",
+        "max_steps",
+        "num_nodes",
+        "precision",
+        "sync_batchnorm",
+        "val_check_interval",
+    )
+}
+"""Keys of a part that the program itself reads."""
 HYDRA_READS = ("run", "sweep", "job")
 """What Hydra takes from users and that has keys of its own; others may hold any, as loggers do."""
 GROUP_WITH_KEYS = "target"
@@ -119,8 +129,8 @@ def _missing(found: Node, known: Node, prefix: str) -> Iterator[str]:
 
 
 def _needed(name: str, part: Node, signature: Signature | None) -> list[str]:
-    if name == READ_WHOLE:
-        return list(part)
+    if name in NEEDED:
+        return list(NEEDED[name])
     return [] if signature is None else [one for one in part if one in signature.required]
 
 
