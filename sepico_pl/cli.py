@@ -51,7 +51,7 @@ FROM_A_WORKER = "in DataLoader worker process"
 """How torch begins an error of a loader process, whose traceback it puts before its words."""
 NAMED_BY_THEIR_WORDS = {
     KILLED_WORKER: "a loader process was ended by the system, as where memory runs out: choose "
-    "fewer data.workers or a smaller data.batch_size; continue by resume=last",
+    "fewer data.workers or a smaller data.batch_size; a run goes on by resume=last",
     "shared memory(shm)": "there is not enough shared memory for the loader processes; give a "
     "container more (docker run --shm-size=8g), or choose fewer data.workers",
     "Connection closed by peer": LOST_RANK,

@@ -4,7 +4,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +21,8 @@ ARCHIVE, OLD_PICKLE = b"PK\x03\x04", b"\x80"
 """How a checkpoint begins; before torch 1.6 it was a plain pickle."""
 UNWRITTEN = {".hydra", "run.lock"}
 """What lies in a run folder before the run writes anything."""
+OUTPUTS = "outputs/"
+"""How the run folders begin that no user has chosen."""
 GPU_TRACES = ("dev/nv*", "dev/dxg", "dev/kfd", "proc/driver/nvidia", "dev/accel*")
 GPU_NAMES = ("gpu", "cuda")
 NO_CHDIR = (
@@ -122,13 +124,22 @@ def look_at(config: DictConfig, config_name: str, *, reads_data: bool) -> None:
     if HydraConfig.get().job.chdir:
         sys.exit(f"error: {NO_CHDIR}")
     words = HydraConfig.get().overrides.task
-    bringing = [word for word in words if word.startswith(f"{GROUP_WITH_KEYS}=")]
+    hydra, untyped_hydra = hydra_keys(config_name)
     message = refused_at_first_sight(config, reads_data=reads_data)
-    if message is None and not any(is_resumption(word) for word in words):
-        message = refused_key(plain(config), plain(compose(config_name, bringing)))
-    message = message or refused_hydra_key(*hydra_keys(config_name))
+    message = message or refused_key(plain(config), known_keys(config_name, words), hydra)
+    message = message or refused_hydra_key(hydra, untyped_hydra)
     if message is not None:
         sys.exit(f"error: {message}")
+
+
+def known_keys(config_name: str, words: Sequence[str]) -> Node:
+    """Return a command's configuration when nothing is typed, unresolved.
+
+    With what `target=` brings into it, where data is no part of it otherwise.
+    """
+    known = plain(compose(config_name))
+    bringing = [word for word in words if word.startswith(f"{GROUP_WITH_KEYS}=")]
+    return known if "dataset" in known else plain(compose(config_name, bringing))
 
 
 def hydra_keys(config_name: str) -> tuple[Node, Node]:
@@ -141,14 +152,15 @@ def hydra_keys(config_name: str) -> tuple[Node, Node]:
 def nothing_left_of_a_refusal() -> Iterator[None]:
     """Remove the folder that Hydra made for a run, where it was refused before it wrote anything.
 
-    One that was typed stays: it may be another run's, too.
+    One that the user chose stays: it may be another run's, too.
     """
     try:
         yield
     except BaseException:
         hydra_config = HydraConfig.get()
-        typed = any(word.startswith("hydra.run.dir=") for word in hydra_config.overrides.hydra)
-        if hydra_config.mode == RunMode.RUN and not typed and hydra_config.output_subdir:
+        chosen = any(word.startswith("hydra.run.dir=") for word in hydra_config.overrides.hydra)
+        is_ours = not chosen and str(hydra_config.run.dir).startswith(OUTPUTS)
+        if hydra_config.mode == RunMode.RUN and is_ours:
             remove_unwritten(Path(hydra_config.runtime.output_dir))
         raise
 
@@ -160,8 +172,3 @@ def remove_unwritten(folder: Path) -> None:
             shutil.rmtree(folder)
             folder.parent.rmdir()
             folder.parent.parent.rmdir()
-
-
-def is_resumption(word: str) -> bool:
-    """Whether a word asks for a run to be resumed, whose recorded words precede it."""
-    return word.startswith("resume=") and word != "resume=null"

@@ -66,7 +66,7 @@ def evaluate(config: DictConfig) -> dict[str, dict[str, float]]:
     check_writable(output, "output")
     refuse_another_protocol(output, protocol)
     data.check_judging(ledger_of(plain))
-    data.check_loaders(training=False)
+    load_here_if_shared_memory_is_small(data)
     be_quiet()
     trainer = pl.Trainer(accelerator=plain["accelerator"], devices=1, logger=False)
     try:
@@ -80,6 +80,15 @@ def evaluate(config: DictConfig) -> dict[str, dict[str, float]]:
     print_scores(title, task.class_names, columns)
     print(f"written: {output}")
     return scores
+
+
+def load_here_if_shared_memory_is_small(data: AdaptationData) -> None:
+    """Do without loader processes whose batches shared memory cannot hold, and say so."""
+    try:
+        data.check_loaders(training=False)
+    except InputError as error:
+        print(f"{str(error).partition(';')[0]}; images are loaded without loader processes")
+        data.workers = 0
 
 
 def scores_file(plain: Config, benchmark: Benchmark | None) -> Path:

@@ -33,7 +33,7 @@ HYDRA_READS = ("run", "sweep", "job")
 GROUP_WITH_KEYS = "target"
 """The group that brings a key of its own (`dataset`) into `evaluate` and others."""
 NOT_OVERRIDDEN = re.compile(r"Could not (?:override|delete from config\.?) '?([^'\s]+)'?")
-REFERENCE = re.compile(r"\$\{([\w.]+)")
+REFERENCE = re.compile(r"\$\{(\.*)(\w[\w.]*)")
 CLOSE = 0.6
 Node = Mapping[str, Any]
 
@@ -56,22 +56,28 @@ def plain(config: DictConfig) -> Node:
     return cast(Node, OmegaConf.to_container(config, resolve=False))
 
 
-def refused_key(config: Node, known: Node) -> str | None:
+def refused_key(config: Node, known: Node, hydra: Node | None = None) -> str | None:
     """Return what is wrong with the first key that nothing reads, or that is missing; else None.
 
     Args:
         config: as it was composed, unresolved.
         known: see `default_keys`.
+        hydra: Hydra's own, unresolved, which may refer to keys of `config`.
     """
-    read = set(REFERENCE.findall(repr(config)))
+    references = REFERENCE.findall(f"{config} {hydra}")
     for key, arguments in _strange(config, known, ""):
-        if key not in read:
+        if not any(_reads(dots, name, key) for dots, name in references):
             return no_such_key(key, known, arguments)
     for key in _missing(config, known, ""):
         return (
             f"{key} was taken out (~{key}) and is needed; leave ~{key} away, or set {key}=<value>"
         )
     return None
+
+
+def _reads(dots: str, name: str, key: str) -> bool:
+    """Whether a reference, relative where it begins with dots, is to a key or a group of it."""
+    return f"{key}.".startswith(f"{name}.") or (bool(dots) and key.endswith(f".{name}"))
 
 
 def refused_hydra_key(config: Node, known: Node) -> str | None:

@@ -18,7 +18,7 @@ class Only(NamedTuple):
 
     def hold(self, value: object) -> bool:
         """Whether a value is this one."""
-        return type(value) is type(self.value) and value == self.value
+        return isinstance(value, bool) is isinstance(self.value, bool) and value == self.value
 
     def __str__(self) -> str:
         """Say which, and the remedy."""

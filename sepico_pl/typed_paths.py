@@ -1,6 +1,7 @@
 """Paths on a command line: taken as they are typed, whatever characters are in them."""
 
 import os
+import re
 import unicodedata
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 from sepico_pl.quoting import quoted_value
 
 DATA_PATHS = ("_images", "_labels", ".root", ".listed")
+ESCAPED = re.compile(r"\\([\\=,\[\]{}() '\":])")
 LEFT_ALONE = ("'", '"', "${", "$")
 """How a value begins that Hydra is meant to read: quotes and interpolations."""
 
@@ -52,6 +54,10 @@ def is_path(key: str, keys: Collection[str]) -> bool:
 
 
 def existing_spelling(path: str) -> str:
-    """Return a path in the Unicode form in which it exists; as it is where it exists in none."""
+    """Return a path in the form in which it exists; as it is where it exists in none.
+
+    Its accents composed or decomposed, or without the backslashes of Hydra's grammar.
+    """
     spellings = [path, *(unicodedata.normalize(form, path) for form in ("NFC", "NFD"))]
+    spellings.append(ESCAPED.sub(r"\1", path))
     return next((one for one in spellings if Path(one).exists()), path)

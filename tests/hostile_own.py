@@ -107,7 +107,7 @@ CASES = [
     Case(
         "class names that are numbers",
         [*FILES, "dataset.classes=[1,2]"],
-        ["dataset.classes: 1 was read as int", "quote"],
+        ["dataset.classes: 1 was read as a number", "quote"],
     ),
     Case(
         "a name that is not UTF-8",

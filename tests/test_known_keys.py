@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from sepico_pl.cli import find_conf
-from sepico_pl.first_look import may_have_gpu, refused_at_first_sight
-from sepico_pl.known_keys import default_keys, nearest_key, refused_key
+from sepico_pl.first_look import known_keys, may_have_gpu, refused_at_first_sight
+from sepico_pl.known_keys import default_keys, nearest_key, plain, refused_key
 
 HAS_NO_GPU = not may_have_gpu()
 
@@ -57,6 +58,14 @@ def test_what_is_read_is_not_refused(known: dict) -> None:
         refused_key({**known, "trainer": {**known["trainer"], "detect_anomaly": True}}, known)
         is None
     )
+
+
+def test_references_from_hydras_keys_and_to_groups_count(known: dict) -> None:
+    tagged = {**known, "tag": "abc"}
+    assert refused_key(tagged, known, {"run": {"dir": "outputs/${tag}"}}) is None
+    assert "tag: there is no such key" in str(refused_key(tagged, known, {"run": {"dir": "tag"}}))
+    whole = {**known, "mine": {"a": 1}, "name": "${mine}"}
+    assert refused_key(whole, known) is None
 
 
 def look(**config: object) -> str | None:
@@ -120,6 +129,23 @@ ENDINGS = [
 ]
 if HAS_NO_GPU:
     ENDINGS.append(("train", ["trainer.accelerator=gpu"], "there is no GPU here"))
+
+
+TARGETS = [
+    ("config", ["dataset=benchmark", "source=gta", "target=acdc"]),
+    ("config", ["dataset=gta", "target=acdc"]),
+    ("prepare", ["dataset=benchmark", "source=gta", "target=acdc"]),
+    ("evaluate", ["checkpoint=a", "target=acdc"]),
+    ("submit", ["checkpoint=a", "output=b", "target=acdc"]),
+]
+
+
+@pytest.mark.parametrize(("name", "words"), TARGETS)
+def test_a_target_that_is_typed_is_known(name: str, words: list[str]) -> None:
+    with initialize_config_dir(find_conf(), version_base="1.3"):
+        config = plain(compose(name, words))
+        assert refused_key(config, known_keys(name, words)) is None
+        assert "lr: there" in str(refused_key({**config, "lr": 1}, known_keys(name, words)))
 
 
 @pytest.mark.parametrize(("module", "words", "said"), ENDINGS)

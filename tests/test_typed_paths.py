@@ -65,6 +65,14 @@ def test_choices_of_a_multirun_stay_choices() -> None:
     assert paths("checkpoint")(["checkpoint=a,b"]) == ["checkpoint='a,b'"]
 
 
+def test_what_hydras_grammar_escapes_is_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("epoch=1-step=2.ckpt").touch()
+    assert value_of(as_typed(r"checkpoint=epoch\=1-step\=2.ckpt", KEYS)) == "epoch=1-step=2.ckpt"
+
+
 def test_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert value_of(as_typed("images=~/my photos", KEYS)) == f"{tmp_path}/my photos"

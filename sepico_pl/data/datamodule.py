@@ -156,7 +156,7 @@ class AdaptationData(pl.LightningDataModule):
         for domain, scenes in self.judged.items():
             label = max(label_bytes(scenes.size(index)) for index in range(len(scenes)))
             size = self.judge_batch_size * (image_bytes(self._boxes()[domain]) + label)
-            loads.append(Load(size, len(scenes) // self.judge_batch_size))
+            loads.append(Load(size, -(-len(scenes) // self.judge_batch_size)))
         check_shared_memory(self.workers, loads)
 
     def setup(self, stage: str) -> None:

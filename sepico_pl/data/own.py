@@ -43,7 +43,7 @@ def folder(
         classes: names, at least two.
         labels: "ids" or "colours": what a label pixel holds.
         colours: RGB (0..255) of each class; needed for colour labels, otherwise only for pictures.
-        ids: class name by id (0..255), for id labels, at least one for each class; None where ids
+        ids: class name by id (0..255), for id labels; None where ids
             are the places in `classes`.
         ignore: ids, or colours, of pixels to ignore; id 255 is unless `ids` names it.
         unlisted: "error" or "ignore": what becomes of any other id or colour.

@@ -92,15 +92,19 @@ def check_names(classes: Sequence[object]) -> None:
         raise InputError(message)
 
 
+READ_AS = {int: "a number", float: "a number", bool: "true or false", type(None): "nothing"}
+
+
 def _check_name(name: object, key: str) -> None:
     """Refuse what YAML or the command line took for something else than text.
 
     `001`, `1e3`, `true` and `null` cannot be told any more as they were typed.
     """
     if not isinstance(name, str):
+        read_as = READ_AS.get(type(name), "no text")
         message = (
-            f"{key}: {name} was read as {type(name).__name__}, not as the text that was typed; "
-            f"quote it in YAML, and on the command line as '{key}=[\"...\"]'"
+            f"{key}: {name} was read as {read_as}, not as the text that was typed; quote it: in "
+            f'YAML "{name}", on the command line \'{key}=["{name}", ...]\''
         )
         raise InputError(message)
     if not name.strip():

@@ -85,12 +85,12 @@ def test_all_known_ids_are_named(tmp_path: Path) -> None:
         ({"ids": {0: "road", 255: "sky"}, "ignore": [255]}, r"dataset\.ignore: 255 .*sky"),
         ({"ids": {7: "road", "07": "sky"}}, "7 is given twice"),
         ({"labels": "colours", "colours": RGB, "ids": {0: "road", 1: "sky"}}, "hold no ids"),
-        ({"classes": [1, 2]}, "1 was read as int, not as the text that was typed; quote"),
-        ({"classes": ["road", True]}, "True was read as bool"),
-        ({"classes": ["road", None]}, "None was read as NoneType"),
-        ({"classes": ["road", 1e3]}, "1000.0 was read as float"),
+        ({"classes": [1, 2]}, "1 was read as a number, not as the text that was typed; quote"),
+        ({"classes": ["road", True]}, "True was read as true or false"),
+        ({"classes": ["road", None]}, "None was read as nothing"),
+        ({"classes": ["road", 1e3]}, "1000.0 was read as a number"),
         ({"classes": ["road", "  "]}, "a name is empty"),
-        ({"classes": ["0", "1"], "ids": {0: "0", 1: 1}}, r"dataset\.ids: 1 was read as int"),
+        ({"classes": ["0", "1"], "ids": {0: "0", 1: 1}}, r"dataset\.ids: 1 was read as a number"),
     ],
 )
 def test_what_contradicts_itself_is_refused(settings: dict, said: str) -> None:
