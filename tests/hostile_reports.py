@@ -156,7 +156,6 @@ CASES: list[Case] = [
     Case("scores onto a folder", [*JUDGE, "output=night"], ["output=night", "directory"], checkpoint, "evaluate"),
     Case("scores below a file", [*JUDGE, "output=day/0.png/a.json"], ["output=day/0.png/a.json"], checkpoint, "evaluate"),
     Case("scores where nobody may write", [*JUDGE, "output=day/a.json"], ["output=day/a.json", "ermission"], lambda f: (checkpoint(f), (f / "day").chmod(0o500)), "evaluate", powerless=True),
-    Case("scores of no path", [*JUDGE, "output=[a]"], ["output=", "a path"], checkpoint, "evaluate"),
     Case("manifest without settings", PREDICT, ["out/predictions.jsonl", "settings"], manifest_of('{"begun": "0"}\n'), "predict"),
     Case("manifest empty", PREDICT, ["out/predictions.jsonl", "settings"], manifest_of(""), "predict"),
     Case("manifest of wrong types", PREDICT, ["out/predictions.jsonl", "settings"], manifest_of('{"settings": 5}\n{"done": 1}'), "predict"),
