@@ -17,6 +17,7 @@ from sepico_pl.model.segmentor import Segmentor
 from sepico_pl.quoting import first_line
 from sepico_pl.task import SegmentationTask
 from sepico_pl.trainer_rules import TRAINER_RULES
+from sepico_pl.typed_paths import DATA_PATHS
 from sepico_pl.types import Config as Config
 from sepico_pl.types import DomainPair, InputError
 
@@ -32,7 +33,6 @@ REFUSALS = (
 )
 UNEXPECTED = re.compile(r"unexpected keyword argument '(\w+)'")
 FILES = ("start", "checked", "data_root")
-DATA_PATHS = (".root", "_images", "_labels", ".listed")
 
 
 def plain_config(config: DictConfig) -> Config:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, cast
 
 from sepico_pl.assembly import (
-    DATA_PATHS,
     REFUSALS,
     Config,
     build_data,
@@ -23,6 +22,7 @@ from sepico_pl.plain_data import check_file_config
 from sepico_pl.quoting import first_line
 from sepico_pl.resuming import FREE_ON_RESUME, flat
 from sepico_pl.task import SegmentationTask
+from sepico_pl.typed_paths import DATA_PATHS
 from sepico_pl.types import InputError
 
 FOLDER_KEYS = ("_images", "_labels")

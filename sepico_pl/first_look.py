@@ -123,29 +123,26 @@ def look_at(config: DictConfig, config_name: str, *, reads_data: bool) -> None:
     """
     if HydraConfig.get().job.chdir:
         sys.exit(f"error: {NO_CHDIR}")
-    words = HydraConfig.get().overrides.task
-    hydra, untyped_hydra = hydra_keys(config_name)
+    hydra = plain(cast(DictConfig, HydraConfig.get()))
+    known, known_hydra = known_keys(config_name, HydraConfig.get().overrides.task)
     message = refused_at_first_sight(config, reads_data=reads_data)
-    message = message or refused_key(plain(config), known_keys(config_name, words), hydra)
-    message = message or refused_hydra_key(hydra, untyped_hydra)
+    message = message or refused_key(plain(config), known, hydra)
+    message = message or refused_hydra_key(hydra, known_hydra)
     if message is not None:
         sys.exit(f"error: {message}")
 
 
-def known_keys(config_name: str, words: Sequence[str]) -> Node:
-    """Return a command's configuration when nothing is typed, unresolved.
+def known_keys(config_name: str, words: Sequence[str]) -> tuple[Node, Node]:
+    """Return a command's configuration and Hydra's own when nothing is typed, unresolved.
 
     With what `target=` brings into it, where data is no part of it otherwise.
     """
-    known = plain(compose(config_name))
+    known = dict(plain(compose(config_name, return_hydra_config=True)))
+    hydra = known.pop("hydra")
     bringing = [word for word in words if word.startswith(f"{GROUP_WITH_KEYS}=")]
-    return known if "dataset" in known else plain(compose(config_name, bringing))
-
-
-def hydra_keys(config_name: str) -> tuple[Node, Node]:
-    """Return Hydra's own configuration, and what it is when nothing is typed; unresolved."""
-    untyped = compose(config_name, return_hydra_config=True)
-    return plain(cast(DictConfig, HydraConfig.get())), plain(untyped.hydra)
+    if "dataset" not in known and bringing:
+        known = dict(plain(compose(config_name, bringing)))
+    return known, hydra
 
 
 @contextmanager

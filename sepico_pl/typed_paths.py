@@ -9,6 +9,7 @@ from pathlib import Path
 from sepico_pl.quoting import quoted_value
 
 DATA_PATHS = ("_images", "_labels", ".root", ".listed")
+"""How the keys of paths below `dataset` end."""
 ESCAPED = re.compile(r"\\([\\=,\[\]{}() '\":])")
 LEFT_ALONE = ("'", '"', "${", "$")
 """How a value begins that Hydra is meant to read: quotes and interpolations."""

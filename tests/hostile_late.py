@@ -1,10 +1,12 @@
 """Hostile cases: what would fail, or do nothing, only when a run is under way; see hostile_cases.py."""
 
+import contextlib
 import os
 from pathlib import Path
 
 import numpy as np
-from hostile_cases import FILES, STREETS, Case, Prepare, attempt
+from hostile_cases import FILES, STREETS, Case, Prepare, attempt, checkpoint, tmpfs, unmount
+from hostile_reports import whole_run
 from PIL import Image
 
 LABELLED = ["dataset.target_val_images=val", "dataset.target_val_labels=truth"]
@@ -79,4 +81,30 @@ MID_RUN = [
     for part in ("day", "labels", "night")
 ]  # fmt: skip
 
-CASES = [*TRAINER, *BATCHES, *MID_RUN]
+
+def full_disk(prepare: Prepare) -> Prepare:
+    """Mount a disk without a free block, once the rest is prepared."""
+
+    def fill(folder: Path) -> None:
+        prepare(folder)
+        tmpfs(folder, "-o", "size=64k")
+        with contextlib.suppress(OSError), (folder / "disk/full").open("wb") as file:
+            while True:
+                file.write(bytes(4096))
+                file.flush()
+
+    return fill
+
+
+WRITERS = {
+    "report": (["run=seen", "output=disk/report.html"], "disk/report.html", whole_run),
+    "evaluate": (["checkpoint=good.ckpt", "accelerator=cpu", "output=disk/scores.json"], "disk/scores.json", checkpoint),
+    "predict": (["checkpoint=good.ckpt", "accelerator=cpu", "images=night", "output=disk/out", "batch_norm=running"], "disk/out/", checkpoint),
+    "export": (["checkpoint=good.ckpt", "output=disk/exported", "formats=[safetensors]"], "model.safetensors", checkpoint),
+}  # fmt: skip
+FULL = [
+    Case(f"{program}: disk full", words, [named, "No space left on device", "choose another folder"], full_disk(prepare), program, afterwards=unmount, may_begin=True)
+    for program, (words, named, prepare) in WRITERS.items()
+]  # fmt: skip
+
+CASES = [*TRAINER, *BATCHES, *MID_RUN, *FULL]

@@ -144,8 +144,9 @@ TARGETS = [
 def test_a_target_that_is_typed_is_known(name: str, words: list[str]) -> None:
     with initialize_config_dir(find_conf(), version_base="1.3"):
         config = plain(compose(name, words))
-        assert refused_key(config, known_keys(name, words)) is None
-        assert "lr: there" in str(refused_key({**config, "lr": 1}, known_keys(name, words)))
+        untyped, _ = known_keys(name, words)
+        assert refused_key(config, untyped) is None
+        assert "lr: there" in str(refused_key({**config, "lr": 1}, untyped))
 
 
 @pytest.mark.parametrize(("module", "words", "said"), ENDINGS)

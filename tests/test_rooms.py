@@ -52,12 +52,15 @@ MAY_IMPORT = {
     "official": FOUNDATION | {"model"},
     "architecture": FOUNDATION | {"model"},
     "trainer_rules": {"limits"},
-    "assembly": FOUNDATION | ROOMS | MODULES | SURROUNDINGS | {"trainer_rules"},
+    "assembly": FOUNDATION | ROOMS | MODULES | SURROUNDINGS | {"trainer_rules", "typed_paths"},
     "training": FOUNDATION
     | ROOMS
     | MODULES
     | {"assembly", "boards", "callbacks", "keeping", "optim", "pictures"},
-    "checkpoints": FOUNDATION | ROOMS | MODULES | {"assembly", "keeping", "plain_data", "resuming"},
+    "checkpoints": FOUNDATION
+    | ROOMS
+    | MODULES
+    | {"assembly", "keeping", "plain_data", "resuming", "typed_paths"},
     "judging": FOUNDATION | ROOMS | MODULES | SURROUNDINGS | {"assembly", "checkpoints"},
     "compiling": {"quoting", "task"},
     "preparing": FOUNDATION | {"data", "assembly", "tables"},

@@ -77,13 +77,8 @@ class StreetScenes:
         if not isinstance(seed, int) or seed < 0:
             message = f"dataset.seed={seed} must be an integer >= 0"
             raise InputError(message)
-        self.world, self.split, self.length, self.shape, self.seed = (
-            world,
-            split,
-            length,
-            size,
-            seed,
-        )
+        self.world, self.split, self.length, self.seed = world, split, length, seed
+        self.image_size = size
         self.ids = np.full(256, IGNORE_INDEX, np.uint8)
         self.ids[: len(STREETS_NAMES)] = [classes.names.index(name) for name in STREETS_NAMES]
 
@@ -97,7 +92,7 @@ class StreetScenes:
             raise IndexError(index)
         place = zlib.crc32(f"{self.world}/{self.split}".encode())
         dice = np.random.default_rng([self.seed, place, index])
-        image, label = Street(self.world, self.shape, dice).draw()
+        image, label = Street(self.world, self.image_size, dice).draw()
         return image, self.ids[label]
 
     def label(self, index: int) -> ByteArray:
@@ -106,7 +101,7 @@ class StreetScenes:
 
     def size(self, index: int) -> tuple[int, int]:
         """Return height and width."""
-        height, width = self.shape
+        height, width = self.image_size
         return height, width
 
     def name(self, index: int) -> str:

@@ -71,11 +71,11 @@ def data_sets(draw: st.DrawFn) -> Own:
         pool.append(draw(st.integers(256, 65535)))
     if draw(st.integers(0, 3)) == 0:
         pool.remove(chosen[-1])
-    dice = np.random.default_rng(draw(st.integers(0, 99)))
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
     labels = {}
     for stem in STEMS[: draw(st.integers(1, len(STEMS)))]:
         size = (draw(st.integers(1, 5)), draw(st.integers(9, 15)))
-        places = dice.integers(0, len(pool), size)
+        places = rng.integers(0, len(pool), size)
         places[0, :9] = np.arange(9) % len(pool)
         labels[stem] = np.array(pool)[places]
     return Own(typed, dict.fromkeys(ignored) | stands_for, labels, bits, form)

@@ -99,8 +99,8 @@ def test_balance_of_a_crop() -> None:
 
 def test_short_images_are_padded_with_what_is_ignored() -> None:
     image, label = np.full((10, 60, 3), 200, np.uint8), np.ones((10, 60), np.uint8)
-    dice = np.random.default_rng(0)
-    cropped, of_label = RandomCropFlip((16, 40), 1)(image, label, dice, lambda _: True)
+    rng = np.random.default_rng(0)
+    cropped, of_label = RandomCropFlip((16, 40), 1)(image, label, rng, lambda _: True)
     assert cropped.shape == (16, 40, 3)
     assert (of_label[:10] == 1).all()
     assert (of_label[10:] == 255).all()
@@ -220,10 +220,10 @@ def test_a_crop_of_one_class_is_drawn_again() -> None:
 
 def test_half_of_all_images_are_mirrored() -> None:
     image = np.arange(2, dtype=np.uint8)[None, :, None].repeat(3, axis=2)
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     source, target = RandomCropFlip((1, 2), tries=1), RandomFlip()
-    drawn = [source(image, image[..., 0], dice, lambda _: True)[0] for _ in range(4000)]
-    seen = [target([image], dice)[0] for _ in range(4000)]
+    drawn = [source(image, image[..., 0], rng, lambda _: True)[0] for _ in range(4000)]
+    seen = [target([image], rng)[0] for _ in range(4000)]
     for images in (drawn, seen):
         share = np.mean([one[0, 0, 0] for one in images])
         assert abs(share - 0.5) < 3 * np.sqrt(0.25 / 4000)
@@ -248,8 +248,8 @@ def test_a_crop_is_tried_as_often_as_allowed_and_the_last_one_stands() -> None:
         tried.append(label.copy())
         return False
 
-    dice = np.random.default_rng(0)
-    drawn, label = RandomCropFlip((1, 4), tries=7)(image, image[..., 0], dice, refuse)
+    rng = np.random.default_rng(0)
+    drawn, label = RandomCropFlip((1, 4), tries=7)(image, image[..., 0], rng, refuse)
     assert len(tried) == 7
     np.testing.assert_array_equal(label, tried[-1])
     np.testing.assert_array_equal(drawn[..., 0], label)

@@ -129,24 +129,24 @@ def test_what_cannot_be(settings: dict, key: str) -> None:
 
 
 def test_rows_and_columns_have_windows_and_strides_of_their_own(image: torch.Tensor) -> None:
-    """How often each place is seen, and where windows start, by a network that notes its input."""
+    """How often each place is seen, and where windows start, by a network that shows them."""
     seen = torch.zeros(12, 20, dtype=torch.int64)
     number = torch.arange(240.0).reshape(1, 1, 12, 20).expand(1, 3, -1, -1)
     starts, sizes = [], set()
 
-    def noting(part: torch.Tensor) -> torch.Tensor:
+    def recording(part: torch.Tensor) -> torch.Tensor:
         sizes.add(tuple(part.shape[-2:]))
         starts.append(divmod(int(part[0, 0, 0, 0]), 20))
         seen.view(-1)[part[0, 0].long().flatten()] += 1
         return part
 
-    scores = Inference(window=(6, 9), stride=(3, 8))(noting, number, (12, 20))
+    scores = Inference(window=(6, 9), stride=(3, 8))(recording, number, (12, 20))
     assert torch.equal(scores, number)
     assert sizes == {(6, 9)}
     assert starts == [(row, column) for row in (0, 3, 6) for column in (0, 8, 11)]
     assert seen[:, 0].tolist() == [1] * 3 + [2] * 6 + [1] * 3
     starts.clear()
-    Inference(window=(6, 9))(noting, number, (12, 20))
+    Inference(window=(6, 9))(recording, number, (12, 20))
     assert starts == [(row, column) for row in (0, 4, 6) for column in (0, 6, 11)]
 
 
@@ -166,11 +166,11 @@ def test_the_smallest_windows_leave_no_pixel_out(window: tuple[int, int]) -> Non
 def test_scaled_sides_are_rounded_and_never_nothing(image: torch.Tensor) -> None:
     sizes = []
 
-    def noting(part: torch.Tensor) -> torch.Tensor:
+    def recording(part: torch.Tensor) -> torch.Tensor:
         sizes.append(tuple(part.shape[-2:]))
         return part
 
-    Inference(scales=(0.3, 0.02, 0.125))(noting, image, (12, 20))
+    Inference(scales=(0.3, 0.02, 0.125))(recording, image, (12, 20))
     assert sizes == [(4, 6), (1, 1), (2, 3)]
 
 
