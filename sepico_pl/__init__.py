@@ -6,6 +6,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from sepico_pl.libraries import NETWORKS, import_quickly
+
 if TYPE_CHECKING:
     from sepico_pl.serving.loading import load
     from sepico_pl.serving.model import SegmentationModel
@@ -21,4 +23,5 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401
     if name not in PLACES:
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message)
+    import_quickly(NETWORKS)
     return getattr(import_module(f"{__name__}.{PLACES[name]}"), name)

@@ -1,25 +1,29 @@
 """Builds the parts that a configuration names. No DictConfig goes past this file."""
 
+from __future__ import annotations
+
 import re
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
 from sepico_pl.augment.chance import Chance
-from sepico_pl.constructors import TARGET, instantiate
+from sepico_pl.constructors import IMAGES, TARGET, check_offered, instantiate
 from sepico_pl.contrast.modes import MultiStageContrast
-from sepico_pl.data.datamodule import AdaptationData
+from sepico_pl.data.adaptation import AdaptationImages
 from sepico_pl.data.ledger import Ledger
 from sepico_pl.limits import check_limits
 from sepico_pl.model.segmentor import Segmentor
 from sepico_pl.quoting import first_line
-from sepico_pl.task import SegmentationTask
 from sepico_pl.trainer_rules import TRAINER_RULES
 from sepico_pl.typed_paths import DATA_PATHS
 from sepico_pl.types import Config as Config
 from sepico_pl.types import DomainPair, InputError
+
+if TYPE_CHECKING:  # what predicts does not import Lightning
+    from sepico_pl.data.datamodule import AdaptationData
+    from sepico_pl.task import SegmentationTask
 
 # What a constructor raises for a value of a wrong kind.
 REFUSALS = (
@@ -29,7 +33,6 @@ REFUSALS = (
     LookupError,
     ArithmeticError,
     RuntimeError,
-    MisconfigurationException,
 )
 UNEXPECTED = re.compile(r"unexpected keyword argument '(\w+)'")
 FILES = ("start", "checked", "data_root")
@@ -114,12 +117,17 @@ def build(key: str, config: Config, /, **parts: object) -> Any:  # noqa: ANN401
     except InputError:
         raise
     except REFUSALS as error:
-        strange = UNEXPECTED.search(str(error))
-        if isinstance(error, TypeError) and strange:
-            message = f"{key}.{strange[1]}: there is no such key; {config[TARGET]} does not take it"
-        else:
-            message = f"{config[TARGET]}: {first_line(error)}; check the keys it is given"
-        raise InputError(message) from error
+        raise refused(key, config, error) from error
+
+
+def refused(key: str, config: Config, error: Exception) -> InputError:
+    """Return in one line what the constructor that `config` names refused, see `build`."""
+    strange = UNEXPECTED.search(str(error))
+    if isinstance(error, TypeError) and strange:
+        message = f"{key}.{strange[1]}: there is no such key; {config[TARGET]} does not take it"
+    else:
+        message = f"{config[TARGET]}: {first_line(error)}; check the keys it is given"
+    return InputError(message)
 
 
 def build_data(plain: Config) -> AdaptationData:
@@ -127,6 +135,19 @@ def build_data(plain: Config) -> AdaptationData:
     pair = build("dataset", plain["dataset"])
     data: AdaptationData = build("data", plain["data"], pair=pair, seed=plain["seed"])
     return data
+
+
+def build_images(plain: Config) -> AdaptationImages:
+    """Build the domain pair as `build_data` does, for a network that is not trained: no Lightning.
+
+    Raises:
+        InputError: for data that is not on offer.
+    """
+    check_offered("data", plain["data"])
+    pair = build("dataset", plain["dataset"])
+    settings = {**plain["data"], TARGET: IMAGES}
+    images: AdaptationImages = build("images", settings, pair=pair, seed=plain["seed"])
+    return images
 
 
 def build_task(plain: Config, pair: DomainPair) -> SegmentationTask:

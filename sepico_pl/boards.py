@@ -6,7 +6,6 @@ from typing import Any, cast
 
 import numpy as np
 import pytorch_lightning as pl
-import wandb
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from pytorch_lightning.loggers.logger import Logger
@@ -74,6 +73,8 @@ def score_charts(names: Sequence[str], counts: Tensor) -> dict[str, Any]:
         For Weights & Biases: IoU in percent as a table and as bars, of the classes that occur, and
         the confusion matrix in percent of the truth's pixels.
     """
+    import wandb
+
     scores = zip(names, (100 * iou_per_class(counts)).tolist(), strict=True)
     rows = [[name, iou] for name, iou in scores if iou == iou]
     table = wandb.Table(["class", "IoU"], data=rows)

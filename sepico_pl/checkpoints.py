@@ -1,10 +1,12 @@
 """Checkpoints of ours: read, rebuilt, and given to a new run as its start."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from sepico_pl.assembly import (
     REFUSALS,
@@ -13,17 +15,19 @@ from sepico_pl.assembly import (
     build_task,
     without_downloads,
 )
-from sepico_pl.data.datamodule import AdaptationData
-from sepico_pl.keeping import write_tensors
 from sepico_pl.model.allocation import bounded_by
 from sepico_pl.model.segmentor import Segmentor
 from sepico_pl.model.weights import list_keys, read_file, take_over
 from sepico_pl.plain_data import check_file_config
 from sepico_pl.quoting import first_line
 from sepico_pl.resuming import FREE_ON_RESUME, flat
-from sepico_pl.task import SegmentationTask
+from sepico_pl.tensor_files import write_tensors
 from sepico_pl.typed_paths import DATA_PATHS
 from sepico_pl.types import InputError
+
+if TYPE_CHECKING:  # what predicts does not import Lightning
+    from sepico_pl.data.datamodule import AdaptationData
+    from sepico_pl.task import SegmentationTask
 
 FOLDER_KEYS = ("_images", "_labels")
 PARTS = ("dataset", "data", "backbone", "head", "contrast", "adapt", "optim", "seed")

@@ -23,6 +23,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from sepico_pl.first_look import look_at, nothing_left_of_a_refusal
 from sepico_pl.known_keys import refused_choice, refused_override
+from sepico_pl.libraries import load_libraries
 from sepico_pl.multirun import failures_recorded
 from sepico_pl.quoting import never_fail_to_print
 
@@ -82,6 +83,7 @@ def command(
     words: Callable[[Sequence[str]], list[str]] = list,
     *,
     reads_data: bool = True,
+    libraries: Sequence[str] = (),
 ) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
     """Make a function of the resolved configuration a command line of its own.
 
@@ -89,6 +91,7 @@ def command(
         config_name: the file in conf/.
         words: turns what was typed into what Hydra is given.
         reads_data: whether the roots of data sets must be there.
+        libraries: what the function needs that takes seconds to import.
     """
 
     def decorate(function: Callable[[DictConfig], None]) -> Callable[[], None]:
@@ -102,6 +105,7 @@ def command(
                 readable_errors(full=wanted == "1"),
             ):
                 look_at(config, config_name, reads_data=reads_data)
+                load_libraries(libraries)
                 function(config)
 
         main = hydra.main(version_base="1.3", config_path=find_conf(), config_name=config_name)

@@ -14,6 +14,8 @@ from typing import Any
 from sepico_pl.types import Config, InputError
 
 TARGET, PARTIAL = "_target_", "_partial_"
+IMAGES = "sepico_pl.data.adaptation.AdaptationImages"
+"""What takes the place of "data" where nothing is trained."""
 BENCHMARKS = (
     "sepico_pl.data.benchmarks.acdc",
     "sepico_pl.data.benchmarks.bdd100k",
@@ -32,6 +34,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "sepico_pl.data.streets.streets",
     ),
     "data": ("sepico_pl.data.datamodule.AdaptationData",),
+    "images": (IMAGES,),
     "backbone": (
         "sepico_pl.model.encoder.SmpEncoder",
         "sepico_pl.model.mix_transformer.MixTransformer",
@@ -131,11 +134,23 @@ def _built(value: object, key: str, names: tuple[str, ...]) -> Any:  # noqa: ANN
 
 
 def _constructor(config: Config, key: str, names: tuple[str, ...]) -> Callable[..., Any]:
-    """Return what `_target_` names.
+    """Return what `_target_` names; see `_check`."""
+    _check(config, key, names)
+    module, _, attribute = str(config[TARGET]).rpartition(".")
+    found: Callable[..., Any] = getattr(import_module(module), attribute)
+    return found
+
+
+def check_offered(key: str, config: Config) -> None:
+    """Check that what `config` names is on offer at a key of the configuration.
 
     Raises:
-        InputError: if it is not on offer, or another of Hydra's own keys is used.
+        InputError: if it is not, or another of Hydra's own keys is used.
     """
+    _check(config, key, offered(key))
+
+
+def _check(config: Config, key: str, names: tuple[str, ...]) -> None:
     name = config.get(TARGET)
     if name not in names:
         there = f"choose one of {', '.join(names)}" if names else "nothing is called there"
@@ -145,6 +160,3 @@ def _constructor(config: Config, key: str, names: tuple[str, ...]) -> Callable[.
     if strange:
         message = f"{key}.{strange[0]} is not on offer; name every argument by its key"
         raise InputError(message)
-    module, _, attribute = str(name).rpartition(".")
-    found: Callable[..., Any] = getattr(import_module(module), attribute)
-    return found

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
-from sepico_pl.adapt.class_weights import log_frequency_weights
+from sepico_pl.adapt.batch_norm import batch_norm_policy
 from sepico_pl.assembly import Config, build, ledger_of, plain_config
 from sepico_pl.checkpoints import evaluated_network, load
 from sepico_pl.data.benchmark import Benchmark
@@ -24,10 +24,10 @@ from sepico_pl.data.datasets import ImageFolder
 from sepico_pl.data.geometry import fit, to_tensor
 from sepico_pl.data.submissions import Submission, submission_format
 from sepico_pl.json_files import load_json
-from sepico_pl.limits import ASKING, NETWORK, PATH, OrNull, Rule, check_limits
-from sepico_pl.model.inference import Inference
+from sepico_pl.limits import NETWORK, PATH, OrNull, Rule, check_limits
+from sepico_pl.protocol import device_of, inference_of
 from sepico_pl.tables import check_writable, print_scores, write_json
-from sepico_pl.task import SegmentationTask, batch_norm_policy
+from sepico_pl.task import SegmentationTask
 from sepico_pl.types import InputError
 
 FILES: dict[str, Rule] = {
@@ -38,7 +38,6 @@ FILES: dict[str, Rule] = {
 }
 ASKED = ("network", "scales", "flip", "window", "stride", "class_weights_deviation")
 SHOWN, SHOWN_KEYS = 100, 5
-DEVICES = {"auto": None, "cpu": "cpu", "gpu": "cuda", "cuda": "cuda"}
 
 
 def evaluate(config: DictConfig) -> dict[str, dict[str, float]]:
@@ -184,31 +183,6 @@ def rebuilt(plain: Config) -> tuple[AdaptationData, SegmentationTask]:
     return data, task
 
 
-def inference_of(plain: Config, num_classes: int) -> Inference:
-    """Return the way of asking a network of `num_classes` that was chosen.
-
-    Raises:
-        InputError: for class weights of other classes, or a way that cannot be.
-    """
-    check_limits(plain, ASKING)
-    weights = None
-    if plain["class_weights_deviation"]:
-        if num_classes != len(CITYSCAPES):
-            message = (
-                f"class_weights_deviation: the weights are Cityscapes' 19, the checkpoint has "
-                f"{num_classes} classes; leave it at 0"
-            )
-            raise InputError(message)
-        weights = log_frequency_weights(plain["class_weights_deviation"])
-    return Inference(
-        scales=plain["scales"],
-        flip=plain["flip"],
-        window=plain["window"],
-        stride=plain["stride"],
-        class_weights=weights,
-    )
-
-
 def chosen_target(plain: Config, task: SegmentationTask) -> Benchmark | None:
     """Return the benchmark that target=<name> chose; None for the checkpoint's own data.
 
@@ -239,23 +213,6 @@ def scored(
             resized = to_tensor(fit(image, None, data.target_size)[0])[None].to(device)
             scores = task.inference(network, resized, image.shape[:2])[0]
             yield path, scores
-
-
-def device_of(accelerator: str) -> torch.device:
-    """Return the device that `accelerator` names; "auto" is the GPU where there is one.
-
-    Raises:
-        InputError: for an unknown one, or a GPU where there is none.
-    """
-    if accelerator not in DEVICES:
-        message = f"accelerator={accelerator} is unknown; choose auto, cpu or gpu"
-        raise InputError(message)
-    has_gpu = torch.cuda.is_available()
-    device = DEVICES[accelerator] or ("cuda" if has_gpu else "cpu")
-    if device == "cuda" and not has_gpu:
-        message = f"accelerator={accelerator}: there is no GPU here; choose auto or cpu"
-        raise InputError(message)
-    return torch.device(device)
 
 
 def judge(

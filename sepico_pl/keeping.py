@@ -3,42 +3,23 @@
 import os
 import shutil
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning.callbacks import Callback
 
 from sepico_pl.processes import leave
-from sepico_pl.quoting import first_line
 from sepico_pl.ranks import any_rank
 from sepico_pl.signal_handling import Interrupted, SignalHandler, mute_closed_outputs
 from sepico_pl.tables import written_whole
+from sepico_pl.tensor_files import write_tensors
 from sepico_pl.types import InputError
 
 BEST_BY = "val/target/mIoU"
-
-
-def write_tensors(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a file that `torch.load` reads; it appears whole or not at all.
-
-    Raises:
-        InputError: if it cannot be written; what was there before is left as it is.
-    """
-    try:
-        with written_whole(path) as partial, partial.open("wb") as file:
-            torch.save(content, file)
-    except (OSError, RuntimeError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or first_line(error)
-        message = (
-            f"{path} cannot be written ({reason}); what was written before is whole: free some "
-            "space or mend the folder, and go on from there"
-        )
-        raise InputError(message) from error
 
 
 def share(path: Path, other: Path) -> None:

@@ -3,12 +3,12 @@
 import os
 import re
 import secrets
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-import wandb
 from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities import rank_zero_only
@@ -102,6 +102,8 @@ def forget_after(path: Path, step: int) -> None:
 
 def reachable_mode() -> Literal["online", "offline"]:
     """Choose where to log by whether somebody is logged in and the server answers."""
+    import wandb
+
     try:
         return "online" if wandb.login(prompt=False) else "offline"
     except wandb.Error as error:
@@ -131,6 +133,8 @@ def wandb_logger(
         finish_timeout: seconds to wait for uploads at the end; the rest stays on this disk.
         save_dir: folder for the run's local files.
     """
+    import wandb
+
     mode = os.environ.get("WANDB_MODE") or reachable_mode()
     if mode == "offline":
         print(
@@ -182,5 +186,6 @@ def ended() -> Iterator[None]:
 
 
 def _finish(exit_code: int) -> None:
-    if wandb.run is not None:
+    wandb = sys.modules.get("wandb")
+    if wandb is not None and wandb.run is not None:
         wandb.finish(exit_code)

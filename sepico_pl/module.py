@@ -9,6 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from sepico_pl.adapt.batch_norm import BatchNormPolicy
 from sepico_pl.adapt.pseudo_labels import (
     IgnoredRows,
     PseudoLabels,
@@ -25,7 +26,6 @@ from sepico_pl.contrast.modes import MultiStageContrast
 from sepico_pl.model.segmentor import Segmentor
 from sepico_pl.ranks import norm_over_ranks, number_of_ranks, sum_over_ranks
 from sepico_pl.task import (
-    BatchNormPolicy,
     OptimizerFactory,
     SegmentationTask,
     pixel_cross_entropy,

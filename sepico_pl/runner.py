@@ -41,7 +41,6 @@ from sepico_pl.processes import (
     refuse_spawning_multirun,
 )
 from sepico_pl.record import Record, write_record
-from sepico_pl.reporting.page import write_report
 from sepico_pl.resumed_config import configuration, recorded_and_typed
 from sepico_pl.resuming import FIRST_RANK, key_of, newest_checkpoint, traces
 from sepico_pl.tables import print_scores, write_json
@@ -111,6 +110,8 @@ def prepare_networks(task: SegmentationTask, plain: Config, trainer: pl.Trainer)
 
 def report_on(folder: Path) -> None:
     """Write the report; one that cannot be written, for whatever reason, does not undo the run."""
+    from sepico_pl.reporting.page import write_report
+
     try:
         print(f"report: {write_report(folder)}")
     except Exception as error:

@@ -35,13 +35,20 @@ def signature_of(target: object) -> Signature | None:
     source = _source(module)
     if source is None:
         return None
-    defined = {
-        node.name: node
-        for node in ast.parse(source).body
-        if isinstance(node, ast.FunctionDef | ast.ClassDef)
-    }
+    tree = ast.parse(source).body
+    defined = {node.name: node for node in tree if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     function = _constructor(name, defined)
-    return None if function is None else _signature(function)
+    if function is not None:
+        return _signature(function)
+    bases = _bases(defined.get(name))
+    imported = (
+        signature_of(f"{node.module}.{one.name}")
+        for node in tree
+        if isinstance(node, ast.ImportFrom)
+        for one in node.names
+        if one.name in bases
+    )
+    return next(filter(None, imported), None)
 
 
 def _source(module: str) -> str | None:
@@ -65,8 +72,14 @@ def _constructor(
     for one in node.body:
         if isinstance(one, ast.FunctionDef) and one.name == CONSTRUCTOR:
             return one
-    bases = [base.id for base in node.bases if isinstance(base, ast.Name)]
-    return next(filter(None, (_constructor(base, defined) for base in bases)), None)
+    return next(filter(None, (_constructor(base, defined) for base in _bases(node))), None)
+
+
+def _bases(node: ast.stmt | None) -> list[str]:
+    """Return the bases of a class, in their order."""
+    if not isinstance(node, ast.ClassDef):
+        return []
+    return [base.id for base in node.bases if isinstance(base, ast.Name)]
 
 
 def _signature(function: ast.FunctionDef) -> Signature | None:

@@ -6,10 +6,11 @@
 from omegaconf import DictConfig
 
 from sepico_pl.cli import command
+from sepico_pl.libraries import TRAINING
 from sepico_pl.typed_paths import paths
 
 
-@command("submit", paths("checkpoint", "output"))
+@command("submit", paths("checkpoint", "output"), libraries=TRAINING)
 def main(config: DictConfig) -> None:
     """Write the archive of a checkpoint's predictions, or validate one that is there."""
     from sepico_pl.judging import submit

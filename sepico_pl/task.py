@@ -7,7 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from sepico_pl.adapt.batch_norm import target_statistics
+from sepico_pl.adapt.batch_norm import BatchNormPolicy, batch_norm_policy, target_statistics
 from sepico_pl.metrics import confusion_matrix, iou_per_class, mean_iou
 from sepico_pl.model.inference import Inference
 from sepico_pl.model.segmentor import Segmentor
@@ -30,24 +30,10 @@ from sepico_pl.types import (
     AdaptationBatch,
     ClassSet,
     EvaluationBatch,
-    InputError,
     Preview,
 )
 
-BatchNormPolicy = Literal["running", "target"]
 OptimizerFactory = Callable[[nn.Module, int], tuple[Optimizer, LRScheduler]]
-
-
-def batch_norm_policy(name: str, key: str) -> BatchNormPolicy:
-    """Return the policy called `name`, given as `key`.
-
-    Raises:
-        InputError: for an unknown name.
-    """
-    if name not in ("running", "target"):
-        message = f"{key}={name} is unknown; choose running or target"
-        raise InputError(message)
-    return cast(BatchNormPolicy, name)
 
 
 def pixel_cross_entropy(

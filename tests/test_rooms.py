@@ -23,23 +23,26 @@ PROGRAMS = {"train", "evaluate", "import_official", "prepare", "predict", "submi
 PROGRAMS |= {"report", "compare", "embeddings", "export", "demo"}
 
 MAY_IMPORT = {
-    "": {"serving"},
+    "": {"libraries", "serving"},
     "types": set(),
     "ranks": set(),
     "quoting": set(),
     "json_files": {"types"},
+    "libraries": set(),
     **dict.fromkeys(ROOMS, FOUNDATION),
     **dict.fromkeys(SURROUNDINGS, FOUNDATION),
     "loggers": FOUNDATION | {"tables"},
     **dict.fromkeys(MODULES, FOUNDATION | ROOMS | MODULES | {"optim"}),
     "job_signals": {"data"},
     "multirun": {"job_signals"},
+    "tensor_files": {"quoting", "tables", "types"},
+    "protocol": FOUNDATION | ROOMS | {"limits"},
     "folder_lock": set(),
     "signatures": set(),
     "known_keys": {"signatures"},
     "typed_paths": {"quoting"},
     "first_look": {"known_keys", "quoting"},
-    "cli": FOUNDATION | {"first_look", "known_keys", "multirun"},
+    "cli": FOUNDATION | {"first_look", "known_keys", "libraries", "multirun"},
     "resuming": {"cli", "folder_lock", "json_files", "quoting", "types"},
     "plain_data": FOUNDATION | {"constructors", "limits"},
     "resumed_config": FOUNDATION
@@ -47,7 +50,7 @@ MAY_IMPORT = {
     "record": {"json_files", "resuming", "tables", "types"},
     "signal_handling": FOUNDATION | {"data", "job_signals", "resuming"},
     "processes": FOUNDATION | {"data", "resuming", "signal_handling"},
-    "keeping": FOUNDATION | {"processes", "signal_handling", "tables"},
+    "keeping": FOUNDATION | {"processes", "signal_handling", "tables", "tensor_files"},
     "callbacks": FOUNDATION | ROOMS | MODULES,
     "official": FOUNDATION | {"model"},
     "architecture": FOUNDATION | {"model"},
@@ -60,8 +63,12 @@ MAY_IMPORT = {
     "checkpoints": FOUNDATION
     | ROOMS
     | MODULES
-    | {"assembly", "keeping", "plain_data", "resuming", "typed_paths"},
-    "judging": FOUNDATION | ROOMS | MODULES | SURROUNDINGS | {"assembly", "checkpoints"},
+    | {"assembly", "plain_data", "resuming", "tensor_files", "typed_paths"},
+    "judging": FOUNDATION
+    | ROOMS
+    | MODULES
+    | SURROUNDINGS
+    | {"assembly", "checkpoints", "protocol"},
     "compiling": {"quoting", "task"},
     "preparing": FOUNDATION | {"data", "assembly", "tables"},
     "boards": FOUNDATION | ROOMS | MODULES,
@@ -78,10 +85,11 @@ MAY_IMPORT = {
         "assembly",
         "checkpoints",
         "judging",
+        "protocol",
     },
     "serving": FOUNDATION
     | ROOMS
-    | {"task", "tables", "limits", "assembly", "checkpoints", "judging", "keeping", "plain_data"},
+    | {"tables", "limits", "assembly", "checkpoints", "plain_data", "protocol"},
     "official_import": FOUNDATION
     | MODULES
     | {"architecture", "assembly", "checkpoints", "official"},
@@ -118,6 +126,7 @@ MAY_IMPORT = {
             "judging",
             "preparing",
             "cli",
+            "libraries",
             "typed_paths",
             "resuming",
             "reporting",

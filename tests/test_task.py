@@ -11,12 +11,12 @@ import torch
 from tiny_sepico import MODES, Data, batches, fit, same, sepico, weights
 from torch.autograd.graph import saved_tensors_hooks
 
+from sepico_pl.adapt.batch_norm import batch_norm_policy
 from sepico_pl.callbacks import Throughput
 from sepico_pl.loggers import CSVMetrics
 from sepico_pl.module import SePiCo
 from sepico_pl.optim import GradientClip
 from sepico_pl.tables import read_rows
-from sepico_pl.task import batch_norm_policy
 from sepico_pl.types import InputError
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,8 @@ from torch.optim.swa_utils import update_bn
 
 from sepico_pl.types import InputError
 
+BatchNormPolicy = Literal["running", "target"]
+
 FEW_TARGET_VALUES = (
     "the target's images are too small for batch norm to take statistics of them; choose a larger "
     "data.target_size or data.judge_batch_size, or running statistics (adapt.batch_norm=running, "
@@ -17,6 +20,18 @@ FEW_TARGET_VALUES = (
 )
 TOO_FEW = "Expected more than 1 value per channel"
 """What torch says where a batch has one value of each channel: its variance is not defined."""
+
+
+def batch_norm_policy(name: str, key: str) -> BatchNormPolicy:
+    """Return the policy called `name`, given as `key`.
+
+    Raises:
+        InputError: for an unknown name.
+    """
+    if name not in ("running", "target"):
+        message = f"{key}={name} is unknown; choose running or target"
+        raise InputError(message)
+    return cast(BatchNormPolicy, name)
 
 
 @contextmanager

@@ -6,7 +6,6 @@ Arrays: image (H, W, 3) uint8 RGB, label (H, W) uint8; sizes are (height, width)
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-import albumentations as A
 import cv2
 import numpy as np
 import torch
@@ -105,6 +104,8 @@ class RandomCropFlip:
 
     def __init__(self, size: Size, tries: int) -> None:
         """Build the transforms."""
+        import albumentations as A
+
         height, width = size
         self.tries = tries
         self.transforms = A.Compose(
@@ -142,6 +143,8 @@ class RandomFlip:
 
     def __init__(self) -> None:
         """Build the transform."""
+        import albumentations as A
+
         self.transforms = A.Compose([A.HorizontalFlip(p=0.5)])
 
     def __call__(self, images: Sequence[ByteArray], dice: np.random.Generator) -> list[ByteArray]:

@@ -6,17 +6,19 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
+from sepico_pl.adapt.batch_norm import batch_norm_policy
 from sepico_pl.assembly import Config, ledger_of, plain_config
 from sepico_pl.checkpoints import evaluated_network, load
 from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.data.streams import EvaluationSet
-from sepico_pl.judging import batch_norm_name, device_of
+from sepico_pl.judging import batch_norm_name
 from sepico_pl.limits import COUNT, NATURAL, NETWORK, PATH, OrNull, Rule, check_limits
+from sepico_pl.protocol import device_of
 from sepico_pl.reporting.embedding_map import map_pixels
 from sepico_pl.reporting.embedding_measures import Domain, measure
 from sepico_pl.reporting.embedding_output import print_summary, summarise, write
 from sepico_pl.reporting.embedding_sampling import ClassSample, Embedder, embed_domain
-from sepico_pl.task import SegmentationTask, batch_norm_policy
+from sepico_pl.task import SegmentationTask
 from sepico_pl.types import InputError
 
 DOMAINS = ("source", "target")

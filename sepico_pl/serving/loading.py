@@ -10,10 +10,14 @@ import torch
 from torch import nn
 
 from sepico_pl import __version__
-from sepico_pl.adapt.batch_norm import target_statistics
-from sepico_pl.assembly import REFUSALS, Config, build_data, without_downloads
+from sepico_pl.adapt.batch_norm import (
+    BatchNormPolicy,
+    batch_norm_policy,
+    target_statistics,
+)
+from sepico_pl.assembly import REFUSALS, Config, build_images, without_downloads
 from sepico_pl.checkpoints import built_from_file, read_checkpoint
-from sepico_pl.data.datamodule import AdaptationData
+from sepico_pl.data.adaptation import AdaptationImages
 from sepico_pl.data.datasets import ImageFolder
 from sepico_pl.data.listing import all_images
 from sepico_pl.json_files import load_json
@@ -21,7 +25,6 @@ from sepico_pl.model.allocation import bounded_by
 from sepico_pl.model.weights import Tensors, read_file, take_over
 from sepico_pl.quoting import first_line
 from sepico_pl.serving.model import SegmentationModel
-from sepico_pl.task import BatchNormPolicy, batch_norm_policy
 from sepico_pl.types import IMAGENET_MEAN, IMAGENET_STD, InputError
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -116,7 +119,7 @@ def _of_checkpoint(
     checkpoint = read_checkpoint(path)
     with built_from_file(f"checkpoint={path}"):
         policy = _policy_of(checkpoint["config"], batch_norm, statistics)
-        data = build_data(checkpoint["config"])
+        data = build_images(checkpoint["config"])
     provenance = {
         "checkpoint": path.name,
         "sha256": content_digest(path),
@@ -154,7 +157,7 @@ def _policy_of(
     return policy
 
 
-def _built(plain: Config, data: AdaptationData, provenance: dict[str, str]) -> SegmentationModel:
+def _built(plain: Config, data: AdaptationImages, provenance: dict[str, str]) -> SegmentationModel:
     """Build the model of a checkpoint's configuration and data, with random weights."""
     classes = data.pair.classes
     return SegmentationModel(
@@ -197,7 +200,7 @@ def _images_in(folder: Path) -> ImageFolder:
     return ImageFolder(partial(all_images, folder))
 
 
-def fix_statistics(network: nn.Module, data: AdaptationData, what: str) -> None:
+def fix_statistics(network: nn.Module, data: AdaptationImages, what: str) -> None:
     """Give batch norm the statistics of the data's target images for good.
 
     Args:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from sepico_pl.assembly import Config
-from sepico_pl.judging import device_of, inference_of
 from sepico_pl.model.heads import resize
+from sepico_pl.protocol import device_of, inference_of
 from sepico_pl.serving.loading import load
 from sepico_pl.serving.results import Prediction
 from sepico_pl.types import ByteArray, Size

@@ -1,0 +1,66 @@
+"""Imports of the libraries that take seconds, announced, and no slower than they need to be."""
+
+import gc
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from types import ModuleType
+from typing import cast
+
+NETWORKS = ("segmentation_models_pytorch",)
+"""What a network is built with; it brings torch."""
+TRAINING = ("pytorch_lightning", *NETWORKS)
+LOG = "wandb"
+"""timm imports it where it is installed, for a log that is not used here."""
+SIGNALS, OLD_NAME = "scipy.signal", "hamming"
+"""torchmetrics imports it to give it an old name, for a metric of sounds."""
+RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
+
+
+def load_libraries(names: Sequence[str]) -> None:
+    """Import libraries, after a line that says so; nothing where none is named.
+
+    Args:
+        names: of their packages.
+    """
+    if not names:
+        return
+    if all(os.environ.get(rank, "0") == "0" for rank in RANKS):
+        print("loading ...", flush=True)
+    import_quickly(names)
+
+
+def import_quickly(names: Sequence[str]) -> None:
+    """Import libraries without what they merely look at, and without collecting garbage."""
+    signals = ModuleType(SIGNALS)
+    setattr(signals, OLD_NAME, None)
+    with _standing_in({LOG: None, SIGNALS: signals}), _garbage_uncollected():
+        for name in names:
+            import_module(name)
+
+
+@contextmanager
+def _standing_in(modules: Mapping[str, ModuleType | None]) -> Iterator[None]:
+    """Let others take the place of modules that are not imported yet; None for "not there"."""
+    new = {name: module for name, module in modules.items() if name not in sys.modules}
+    sys.modules.update(cast(dict[str, ModuleType], new))
+    try:
+        yield
+    finally:
+        for name in new:
+            del sys.modules[name]
+
+
+@contextmanager
+def _garbage_uncollected() -> Iterator[None]:
+    """Do not look for garbage among modules that are all kept; leave them out of later looks."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was_enabled:
+            gc.enable()
