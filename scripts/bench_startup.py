@@ -1,35 +1,59 @@
-"""Seconds from a command to its help, and to the end of its first training step.
+"""Seconds from a command to its help, its first training step, a prediction, a refused path.
 
-python scripts/bench_startup.py
+    python scripts/bench_startup.py
+    python scripts/bench_startup.py --beside ../before   # alternating with another checkout
+
+Whole processes; the checkouts take turns, the first turn does not count.
 """
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from measuring import publish
 
-TRAIN = (sys.executable, "-m", "sepico_pl.train")
+HERE = Path(__file__).resolve().parents[1]
+HEAVY = ("torch", "pytorch_lightning", "torchmetrics", "wandb", "matplotlib")
+NO_TARGET_IMAGES = "batch_norm=running"
 
 
-def seconds_of_help() -> float:
-    """Time `--help`, from its start to its end."""
+def command(program: str, *words: str) -> list[str]:
+    """Return the command line of one of our programs."""
+    return [sys.executable, "-m", f"sepico_pl.{program}", *words]
+
+
+def environment(checkout: Path) -> dict[str, str]:
+    """Return this environment, with the package of a checkout."""
+    return {**os.environ, "PYTHONPATH": str(checkout)}
+
+
+def seconds(checkout: Path, words: list[str], *, status: int = 0) -> float:
+    """Time a command from its start to its end."""
     start = time.perf_counter()
-    subprocess.run([*TRAIN, "--help"], check=True, capture_output=True)
-    return time.perf_counter() - start
+    done = subprocess.run(
+        words, check=False, capture_output=True, text=True, env=environment(checkout)
+    )
+    took = time.perf_counter() - start
+    if done.returncode != status:
+        raise SystemExit(done.stdout + done.stderr)
+    return took
 
 
-def seconds_to_first_step() -> float:
+def seconds_to_first_step(checkout: Path) -> float:
     """Time the default training until the checkpoint of its first step is there."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "run"
         start = time.perf_counter()
-        command = [*TRAIN, f"hydra.run.dir={folder}", "keep.every=1"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as run:
+        words = command("train", f"hydra.run.dir={folder}", "keep.every=1")
+        with subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment(checkout)
+        ) as run:
             while not any(folder.glob("**/*.ckpt")):
                 if run.poll() is not None:
                     raise SystemExit(run.stdout.read().decode())
@@ -39,30 +63,79 @@ def seconds_to_first_step() -> float:
         return took
 
 
-def imports_torch() -> bool:
-    """Whether `--help` imports torch."""
-    command = [sys.executable, "-X", "importtime", "-m", "sepico_pl.train", "--help"]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stderr
-    return any(line.split("|")[-1].strip() == "torch" for line in said.splitlines())
+def trained_checkpoint(folder: Path) -> Path:
+    """Train the default network for one step; return its checkpoint."""
+    words = ("trainer.max_steps=1", "dataset.val_length=2", "data.statistics_images=2")
+    seconds(HERE, command("train", f"hydra.run.dir={folder}", *words))
+    return folder / "last.ckpt"
+
+
+def measures(folder: Path) -> dict[str, Callable[[Path], float]]:
+    """Return what is timed, each a function of a checkout.
+
+    Args:
+        folder: for a checkpoint and an image.
+    """
+    checkpoint = trained_checkpoint(folder / "run")
+    picture = next((folder / "run").rglob("*.png"))
+
+    def predict(checkout: Path) -> float:
+        with tempfile.TemporaryDirectory() as output:
+            words = (f"checkpoint={checkpoint}", f"images={picture}", f"output={output}")
+            return seconds(checkout, command("predict", *words, NO_TARGET_IMAGES))
+
+    absent = ("checkpoint=absent.ckpt", f"images={picture}", f"output={folder}/none")
+    return {
+        "train --help": lambda checkout: seconds(checkout, command("train", "--help")),
+        "train, first step": seconds_to_first_step,
+        "predict, one image": predict,
+        "predict, a checkpoint that is not there": lambda checkout: seconds(
+            checkout, command("predict", *absent), status=1
+        ),
+    }
+
+
+def imported(folder: Path, checkout: Path) -> dict[str, object]:
+    """Return which of the heavy packages loading a network imports."""
+    code = (
+        "import sys, sepico_pl; sepico_pl.load(sys.argv[1], batch_norm='running'); "
+        f"print(*[name for name in {HEAVY} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(folder / "run/last.ckpt")],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=environment(checkout),
+    )
+    return {"sepico_pl.load imports": done.stdout.strip()}
 
 
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5)
-    repeats = parser.parse_args().repeats
+    parser.add_argument("--beside", type=Path, help="another checkout, measured in turns")
+    chosen = parser.parse_args()
+    checkouts = {"this": HERE} | ({"beside": chosen.beside.resolve()} if chosen.beside else {})
     rows = []
-    for what, measure in (("--help", seconds_of_help), ("first step", seconds_to_first_step)):
-        times = [measure() for _ in range(repeats + 1)][1:]
-        rows.append(
-            {
-                "what": what,
-                "median, s": f"{statistics.median(times):.2f}",
-                "from, s": f"{min(times):.2f}",
-                "to, s": f"{max(times):.2f}",
-            }
-        )
-    publish("startup", {"start-up": rows, "torch": [{"--help imports torch": imports_torch()}]})
+    with tempfile.TemporaryDirectory() as name:
+        for what, measure in measures(Path(name)).items():
+            times: dict[str, list[float]] = {checkout: [] for checkout in checkouts}
+            for _ in range(chosen.repeats + 1):
+                for checkout, folder in checkouts.items():
+                    times[checkout].append(measure(folder))
+            medians = {one: statistics.median(found[1:]) for one, found in times.items()}
+            row: dict[str, object] = {"what": what}
+            for one, found in times.items():
+                row[f"{one}, s"] = f"{medians[one]:.2f}"
+                row[f"{one}, from - to"] = f"{min(found[1:]):.2f} - {max(found[1:]):.2f}"
+            if "beside" in medians:
+                row["this / beside"] = f"{medians['this'] / medians['beside']:.2f}"
+            rows.append(row)
+            print(*row.values(), sep=" | ", flush=True)
+        loaded = [{"checkout": c, **imported(Path(name), f)} for c, f in checkouts.items()]
+    publish("startup", {"start-up": rows, "packages": loaded})
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What is wrong with a command's files and devices at first sight, before torch is imported."""
 
+import glob
 import os
 import platform
 import shutil
@@ -15,10 +16,17 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from sepico_pl.known_keys import GROUP_WITH_KEYS, Node, plain, refused_hydra_key, refused_key
-from sepico_pl.quoting import no_root
+from sepico_pl.quoting import no_images, no_root
 
 ARCHIVE, OLD_PICKLE = b"PK\x03\x04", b"\x80"
 """How a checkpoint begins; before torch 1.6 it was a plain pickle."""
+EXPORTED = "config.json"
+"""What the folder of an exported model holds."""
+FILES = ("checkpoint", "start", "beside")
+"""Keys of checkpoints."""
+OWN_FOLDERS = ("_images", "_labels")
+"""How the keys of the folders of one's own data end."""
+WEIGHT_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
 UNWRITTEN = {".hydra", "run.lock"}
 """What lies in a run folder before the run writes anything."""
 OUTPUTS = "outputs/"
@@ -43,8 +51,8 @@ def refused_at_first_sight(
     """
     resumes = OmegaConf.select(config, "resume", default=None) is not None
     unset = () if resumes else _unset(config)
-    roots = () if resumes or not reads_data else _roots(config)
-    for found in (unset, roots, _checkpoint(config), _gpu(config, root)):
+    data = () if resumes or not reads_data else (*_roots(config), *_own_folders(config))
+    for found in (unset, data, _absent(config), _checkpoint(config), _gpu(config, root)):
         for message in found:
             return message
     return None
@@ -65,14 +73,51 @@ def _roots(config: DictConfig) -> Iterator[str]:
             yield no_root(where.absolute(), name)
 
 
+def _own_folders(config: DictConfig) -> Iterator[str]:
+    """Look at the folders of one's own data."""
+    dataset = _value(config, "dataset")
+    for key in dataset or ():
+        text = _value(config, f"dataset.{key}")
+        is_folder = key.endswith(OWN_FOLDERS) and isinstance(text, str)
+        if is_folder and not _exists(text):
+            yield f"dataset.{key}={text}: there is no such folder; name the one that holds them"
+
+
+def _absent(config: DictConfig) -> Iterator[str]:
+    """Look whether what a command reads is there."""
+    for key in FILES:
+        text = _value(config, key)
+        if isinstance(text, str) and not _exists(text):
+            yield f"{key}={text}: there is no such file"
+    weights = _value(config, "backbone.weights")
+    if isinstance(weights, str) and weights.endswith(WEIGHT_SUFFIXES) and not _exists(weights):
+        yield f"backbone.weights={weights}: there is no such file"
+    images = _value(config, "images")
+    if isinstance(images, str) and not glob.has_magic(images) and not _exists(images):
+        yield no_images(images)
+    statistics = _value(config, "statistics")
+    if isinstance(statistics, str) and not _exists(statistics):
+        yield f"statistics={statistics}: there is no such folder"
+
+
+def _exists(path: str) -> bool:
+    """Whether a file or folder is there; True where that cannot be told."""
+    try:
+        return Path(path).expanduser().exists()
+    except (OSError, ValueError):
+        return True  # what reads it says what is wrong
+
+
 def _checkpoint(config: DictConfig) -> Iterator[str]:
-    for key in ("checkpoint", "start"):
+    for key in FILES:
         text = _value(config, key)
         if not isinstance(text, str):
             continue
         path = Path(text).expanduser()
         if (path / "run.json").is_file() or (path / "checkpoints").is_dir():
             yield f"{key}={text}: a run folder; give one of its checkpoints: {path / 'last.ckpt'}"
+        elif path.is_dir() and not (path / EXPORTED).is_file():
+            yield f"{key}={text}: there is no such file, nor an exported model"
         elif path.is_file() and not _begins_like_a_checkpoint(path):
             yield f"{key}={text}: cannot be read as a checkpoint; give a run's last.ckpt"
 

@@ -53,6 +53,11 @@ def never_fail_to_print() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
+def no_images(images: str) -> str:
+    """Say that `images=` names nothing that is there."""
+    return f"images={images}: there is no such file or folder; name one, or a pattern"
+
+
 def no_root(folder: object, name: str) -> str:
     """Say that there is no folder of a data set, and how to name it.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sepico_pl.data.gathering import Gathered, check_names, gather
+from sepico_pl.quoting import no_images
 from sepico_pl.serving.results import SUFFIXES
 from sepico_pl.types import InputError
 
@@ -65,8 +66,7 @@ def _gathered(images: str, output: Path) -> tuple[Path, Gathered]:
             raise InputError(message)
         return path, gather(path, results)
     if not glob.has_magic(str(path)):
-        message = f"images={images}: there is no such file or folder; name one, or a pattern"
-        raise InputError(message)
+        raise InputError(no_images(images))
     root = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
     return root, _matching(path, results)
 
