@@ -7,7 +7,6 @@ Whole processes; the checkouts take turns, the first turn does not count.
 """
 
 import argparse
-import os
 import statistics
 import subprocess
 import sys
@@ -28,17 +27,10 @@ def command(program: str, *words: str) -> list[str]:
     return [sys.executable, "-m", f"sepico_pl.{program}", *words]
 
 
-def environment(checkout: Path) -> dict[str, str]:
-    """Return this environment, with the package of a checkout."""
-    return {**os.environ, "PYTHONPATH": str(checkout)}
-
-
 def seconds(checkout: Path, words: list[str], *, status: int = 0) -> float:
-    """Time a command from its start to its end."""
+    """Time a command in a checkout, whose package it runs, from its start to its end."""
     start = time.perf_counter()
-    done = subprocess.run(
-        words, check=False, capture_output=True, text=True, env=environment(checkout)
-    )
+    done = subprocess.run(words, check=False, capture_output=True, text=True, cwd=checkout)
     took = time.perf_counter() - start
     if done.returncode != status:
         raise SystemExit(done.stdout + done.stderr)
@@ -52,7 +44,7 @@ def seconds_to_first_step(checkout: Path) -> float:
         start = time.perf_counter()
         words = command("train", f"hydra.run.dir={folder}", "keep.every=1")
         with subprocess.Popen(
-            words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment(checkout)
+            words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=checkout
         ) as run:
             while not any(folder.glob("**/*.ckpt")):
                 if run.poll() is not None:
@@ -106,7 +98,7 @@ def imported(folder: Path, checkout: Path) -> dict[str, object]:
         check=True,
         capture_output=True,
         text=True,
-        env=environment(checkout),
+        cwd=checkout,
     )
     return {"sepico_pl.load imports": done.stdout.strip()}
 

@@ -34,6 +34,8 @@ def load_libraries(names: Sequence[str]) -> None:
 
 def import_quickly(names: Sequence[str]) -> None:
     """Import libraries without what they merely look at, and without collecting garbage."""
+    if all(name in sys.modules for name in names):
+        return
     signals = ModuleType(SIGNALS)
     setattr(signals, OLD_NAME, None)
     with _standing_in({LOG: None, SIGNALS: signals}), _garbage_uncollected():

@@ -83,8 +83,29 @@ def test_a_checkpoint_at_first_sight(tmp_path: Path) -> None:
         )
         assert "cannot be read" in str(look(**{key: str(text)}))
         assert look(**{key: str(archive)}) is None
-        assert look(**{key: str(tmp_path / "absent.ckpt")}) is None  # its reader says so
+        assert look(**{key: "gone.ckpt"}) == f"{key}=gone.ckpt: there is no such file"
         assert look(**{key: None}) is None
+    empty, exported = tmp_path / "empty", tmp_path / "exported"
+    empty.mkdir()
+    assert "nor an exported model" in str(look(checkpoint=str(empty)))
+    exported.mkdir()
+    (exported / "config.json").write_text("{}")
+    assert look(checkpoint=str(exported)) is None
+
+
+def test_paths_at_first_sight(tmp_path: Path) -> None:
+    assert "images=gone: there is no such file or folder" in str(look(images="gone"))
+    assert look(images=str(tmp_path / "*.png")) is None  # a pattern is looked through later
+    assert look(images=str(tmp_path)) is None
+    assert look(statistics="gone") == "statistics=gone: there is no such folder"
+    assert look(backbone={"weights": "a.pth"}) == "backbone.weights=a.pth: there is no such file"
+    assert look(backbone={"weights": "imagenet"}) is None
+    folders = {"source_images": str(tmp_path), "source_labels": "gone", "classes": ["a"]}
+    said = "dataset.source_labels=gone: there is no such folder; name the one that holds them"
+    assert look(dataset=folders) == said
+    assert look(dataset=folders, resume="last") is None  # the record says where they are
+    prepared = OmegaConf.create({"dataset": folders})
+    assert refused_at_first_sight(prepared, reads_data=False) is None
 
 
 def test_a_gpu_at_first_sight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,8 @@ Arrays: image (H, W, 3) uint8 RGB, label (H, W) uint8; sizes are (height, width)
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -19,6 +21,9 @@ from sepico_pl.types import (
     InputError,
     Size,
 )
+
+if TYPE_CHECKING:  # it takes time to import, and networks are used without it
+    import albumentations as A
 
 
 def fitted_size(size: Size, box: Size) -> tuple[int, int]:
@@ -141,11 +146,12 @@ class RandomCropFlip:
 class RandomFlip:
     """Mirror unlabelled images with probability 0.5, all or none of them."""
 
-    def __init__(self) -> None:
-        """Build the transform."""
+    @cached_property
+    def transforms(self) -> "A.Compose":
+        """The transform, built when it is first used."""
         import albumentations as A
 
-        self.transforms = A.Compose([A.HorizontalFlip(p=0.5)])
+        return A.Compose([A.HorizontalFlip(p=0.5)])
 
     def __call__(self, images: Sequence[ByteArray], dice: np.random.Generator) -> list[ByteArray]:
         """Return the images or their mirror images, by decisions of `dice` alone."""

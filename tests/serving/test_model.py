@@ -31,6 +31,22 @@ def test_importing_the_package_imports_no_torch() -> None:
         _ = sepico_pl.nothing
 
 
+LEFT_OUT = ("pytorch_lightning", "torchmetrics", "wandb", "matplotlib", "kornia", "albumentations")
+
+
+def test_loading_and_predicting_import_no_lightning(checkpoint: Path) -> None:
+    """With the statistics of target images, too."""
+    code = (
+        "import sys, numpy, sepico_pl; model = sepico_pl.load(sys.argv[1]); "
+        "print(model.predict(numpy.zeros((32, 64, 3), 'uint8')).shape, "
+        f"model.provenance['batch_norm'], sorted(set({LEFT_OUT!r}) & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(checkpoint)], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "(32, 64) target []", done.stderr
+
+
 def test_the_three_lines_of_the_documentation(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
