@@ -9,13 +9,11 @@ from importlib import import_module
 from types import ModuleType
 from typing import cast
 
+from sepico_pl.stand_ins import unwanted
+
 NETWORKS = ("segmentation_models_pytorch",)
 """What a network is built with; it brings torch."""
 TRAINING = ("pytorch_lightning", *NETWORKS)
-LOG = "wandb"
-"""timm imports it where it is installed, for a log that is not used here."""
-SIGNALS, OLD_NAME = "scipy.signal", "hamming"
-"""torchmetrics imports it to give it an old name, for a metric of sounds."""
 RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
 
 
@@ -36,23 +34,22 @@ def import_quickly(names: Sequence[str]) -> None:
     """Import libraries without what they merely look at, and without collecting garbage."""
     if all(name in sys.modules for name in names):
         return
-    signals = ModuleType(SIGNALS)
-    setattr(signals, OLD_NAME, None)
-    with _standing_in({LOG: None, SIGNALS: signals}), _garbage_uncollected():
+    with standing_in(unwanted()), _garbage_uncollected():
         for name in names:
             import_module(name)
 
 
 @contextmanager
-def _standing_in(modules: Mapping[str, ModuleType | None]) -> Iterator[None]:
+def standing_in(modules: Mapping[str, ModuleType | None]) -> Iterator[None]:
     """Let others take the place of modules that are not imported yet; None for "not there"."""
     new = {name: module for name, module in modules.items() if name not in sys.modules}
     sys.modules.update(cast(dict[str, ModuleType], new))
     try:
         yield
     finally:
-        for name in new:
-            del sys.modules[name]
+        for name, module in new.items():
+            if sys.modules.get(name) is module:
+                del sys.modules[name]
 
 
 @contextmanager

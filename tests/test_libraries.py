@@ -6,9 +6,17 @@ import sys
 
 import pytest
 
-from sepico_pl.libraries import NETWORKS, TRAINING, load_libraries
+from sepico_pl.libraries import NETWORKS, TRAINING, import_quickly, load_libraries
 
-LEFT_OUT = ("pytorch_lightning", "torchmetrics", "wandb", "matplotlib", "scipy", "sklearn")
+LEFT_OUT = (
+    "torch._dynamo",
+    "pytorch_lightning",
+    "torchmetrics",
+    "wandb",
+    "matplotlib",
+    "scipy",
+    "sklearn",
+)
 WHOLE = """
 import gc, sys
 from sepico_pl.libraries import TRAINING, import_quickly
@@ -16,6 +24,38 @@ import_quickly(TRAINING)
 loaded = {"wandb", "scipy.signal"} & set(sys.modules)
 import scipy.signal, wandb
 print(loaded, gc.isenabled(), callable(scipy.signal.butter), callable(wandb.Table))
+"""
+COMPILED = """
+import sys, torch
+from sepico_pl.libraries import NETWORKS, import_quickly
+import_quickly(NETWORKS)
+from torchvision.ops import roi_align
+deferred = "torch._dynamo" not in sys.modules
+torch.use_deterministic_algorithms(True)
+image, boxes = torch.arange(16.0).view(1, 1, 4, 4), torch.tensor([[0.0, 0, 0, 2, 2]])
+pooled = roi_align(image, boxes, 1, aligned=True)
+graphs = []
+def counted(graph, _):
+    graphs.append(graph)
+    return graph.forward
+doubled = torch.compile(lambda x: 2 * x, backend=counted)(torch.ones(2))
+print(deferred, pooled.item(), doubled.tolist(), len(graphs))
+"""
+EXEMPTED = """
+import torch
+from sepico_pl.libraries import import_quickly, standing_in
+from sepico_pl.stand_ins import unwanted
+with standing_in(unwanted()):
+    @torch.compiler.disable
+    def eager(x):
+        return (x, torch.compiler.is_compiling())
+    @torch.compiler.disable(recursive=False)
+    def alone(x):
+        return x + 1
+def function(x):
+    return eager(2 * x)
+compiled = torch.compile(function, backend="eager")(torch.ones(1))
+print(eager(1), alone(1), compiled[1], eager.__name__)
 """
 TAKEN_AS_IT_IS = """
 import wandb, scipy.signal
@@ -35,10 +75,22 @@ def printed(code: str, *words: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_what_was_left_out_of_an_import_is_whole_when_it_is_wanted() -> None:
     assert printed(WHOLE) == "set() True True True"
 
 
+@pytest.mark.slow
+def test_torchs_compiler_comes_when_it_is_wanted() -> None:
+    assert printed(COMPILED) == "True 2.5 [2.0, 2.0] 1"
+
+
+@pytest.mark.slow
+def test_what_is_exempted_from_being_compiled_is() -> None:
+    assert printed(EXEMPTED) == "(1, False) 2 False eager"
+
+
+@pytest.mark.slow
 def test_what_was_imported_before_stays() -> None:
     assert printed(TAKEN_AS_IT_IS) == "True True"
 
@@ -56,6 +108,7 @@ def test_the_first_rank_says_what_takes_so_long(
         monkeypatch.delenv(name, raising=False)
     for name, value in rank.items():
         monkeypatch.setenv(name, value)
+    import_quickly(names)
     before = gc.get_freeze_count()
     load_libraries(names)
     assert capsys.readouterr().out == line
@@ -67,6 +120,7 @@ def test_nothing_is_said_where_nothing_is_loaded(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "absent"),
     [

@@ -57,6 +57,11 @@ class _Budget(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.held, self.what = held, what
         self.used = 0
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Never: no network is compiled while it is built."""
+        return False
+
     def __torch_dispatch__(
         self,
         func: OpOverload[..., Any],

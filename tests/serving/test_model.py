@@ -34,6 +34,7 @@ def test_importing_the_package_imports_no_torch() -> None:
 LEFT_OUT = ("pytorch_lightning", "torchmetrics", "wandb", "matplotlib", "kornia", "albumentations")
 
 
+@pytest.mark.slow
 def test_loading_and_predicting_import_no_lightning(checkpoint: Path) -> None:
     """With the statistics of target images, too."""
     code = (
