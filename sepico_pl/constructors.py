@@ -15,7 +15,6 @@ from sepico_pl.types import Config, InputError
 
 TARGET, PARTIAL = "_target_", "_partial_"
 IMAGES = "sepico_pl.data.adaptation.AdaptationImages"
-"""What takes the place of "data" where nothing is trained."""
 BENCHMARKS = (
     "sepico_pl.data.benchmarks.acdc",
     "sepico_pl.data.benchmarks.bdd100k",
@@ -34,7 +33,6 @@ PARTS: dict[str, tuple[str, ...]] = {
         "sepico_pl.data.streets.streets",
     ),
     "data": ("sepico_pl.data.datamodule.AdaptationData",),
-    "images": (IMAGES,),
     "backbone": (
         "sepico_pl.model.encoder.SmpEncoder",
         "sepico_pl.model.mix_transformer.MixTransformer",
@@ -80,6 +78,8 @@ RECORDED: dict[str, tuple[str, ...]] = {
     ),
 }
 """What a run that is resumed may name besides."""
+UNTRAINED: dict[str, tuple[str, ...]] = {"images": (IMAGES,)}
+"""What takes the place of "data" where nothing is trained: named by the program alone."""
 TYPED: dict[str, tuple[str, ...]] = {
     "logger": (
         "pytorch_lightning.loggers.CometLogger",
@@ -95,7 +95,12 @@ TYPED: dict[str, tuple[str, ...]] = {
 
 def offered(key: str) -> tuple[str, ...]:
     """Return the names that a key of the configuration may have."""
-    return (*PARTS.get(key, ()), *RECORDED.get(key, ()), *TYPED.get(key, ()))
+    return (
+        *PARTS.get(key, ()),
+        *UNTRAINED.get(key, ()),
+        *RECORDED.get(key, ()),
+        *TYPED.get(key, ()),
+    )
 
 
 def instantiate(config: Config, key: str, /, **given: object) -> Any:  # noqa: ANN401

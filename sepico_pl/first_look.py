@@ -170,9 +170,9 @@ def look_at(config: DictConfig, config_name: str, *, reads_data: bool) -> None:
         sys.exit(f"error: {NO_CHDIR}")
     hydra = plain(cast(DictConfig, HydraConfig.get()))
     known, known_hydra = known_keys(config_name, HydraConfig.get().overrides.task)
-    message = refused_at_first_sight(config, reads_data=reads_data)
-    message = message or refused_key(plain(config), known, hydra)
+    message = refused_key(plain(config), known, hydra)
     message = message or refused_hydra_key(hydra, known_hydra)
+    message = message or refused_at_first_sight(config, reads_data=reads_data)
     if message is not None:
         sys.exit(f"error: {message}")
 

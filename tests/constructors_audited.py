@@ -8,6 +8,7 @@ import torch
 from command_line import configured
 from test_constructors import BUILT, EVALUATION_ONLY
 
+import sepico_pl.runner  # noqa: F401  # matplotlib, which it brings, makes a folder for itself
 from sepico_pl.assembly import build, build_data, build_task
 from sepico_pl.constructors import PARTS, TARGET
 

@@ -18,13 +18,15 @@ from sepico_pl.types import InputError
 
 FACTOR = 3
 """Weights may be stored in half precision, and ResNets build layers that they then replace."""
+RANDOM_STARTS = {torch.ops.aten.normal_.default, torch.ops.aten.uniform_.default}
+"""What fills new weights with random numbers."""
 SPARE = 64 << 20
 """Bytes for what is built and not stored: a classifier that timm drops, confusion matrices."""
 
 
 @contextmanager
 def bounded_by(tensors: Mapping[Any, object], what: str) -> Iterator[None]:
-    """Refuse to build more than a file's tensors explain.
+    """Refuse to build more than a file's tensors explain; draw no random weights for it to replace.
 
     Args:
         tensors: the file's weights; what is no tensor counts nothing.
@@ -44,7 +46,7 @@ def bytes_of(tensors: Mapping[Any, object]) -> int:
 
 
 class _Budget(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts what is allocated, each tensor before it is.
+    """Counts what is allocated, each tensor before it is, and fills none at random.
 
     Args:
         held: bytes of the file's tensors.
@@ -83,7 +85,7 @@ class _Budget(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 "fetch or make it again"
             )
             raise InputError(message)
-        return func(*args, **keywords)
+        return args[0] if func in RANDOM_STARTS else func(*args, **keywords)
 
 
 def _allocated(func: OpOverload[..., Any], args: tuple[Any, ...], keywords: dict[str, Any]) -> int:
