@@ -31,7 +31,7 @@ pinned() {
 
 # pip, whose last line of error is the one that is shown.
 pip() {
-  "$python" -m pip "$@" >"$work/log" 2>&1 || fail "pip $1: $(grep -E '^ *(ERROR|error)' "$work/log" | tail -n 1)"
+  "$python" -m pip "$@" >"$work/log" 2>&1 || fail "pip $1, or no network: $(sed -nE 's/^ *error: //Ip' "$work/log" | tail -n 1)"
 }
 
 command -v "$python" >/dev/null || fail "no Python at $python: run make venv, or set PYTHON"
