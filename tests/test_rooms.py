@@ -61,7 +61,14 @@ MAY_IMPORT = {
     | ROOMS
     | MODULES
     | {"assembly", "keeping", "plain_data", "resuming", "typed_paths"},
+    "devices": {"data", "types"},
+    "scores_files": FOUNDATION | {"assembly", "data", "task"},
     "judging": FOUNDATION | ROOMS | MODULES | SURROUNDINGS | {"assembly", "checkpoints"},
+    "evaluating": FOUNDATION
+    | ROOMS
+    | MODULES
+    | SURROUNDINGS
+    | {"assembly", "devices", "judging", "scores_files"},
     "compiling": {"quoting", "task"},
     "preparing": FOUNDATION | {"data", "assembly", "tables"},
     "boards": FOUNDATION | ROOMS | MODULES,
@@ -81,7 +88,8 @@ MAY_IMPORT = {
     },
     "serving": FOUNDATION
     | ROOMS
-    | {"task", "tables", "limits", "assembly", "checkpoints", "judging", "keeping", "plain_data"},
+    | {"task", "tables", "limits", "assembly", "checkpoints", "devices", "judging"}
+    | {"keeping", "plain_data"},
     "official_import": FOUNDATION
     | MODULES
     | {"architecture", "assembly", "checkpoints", "official"},
@@ -115,6 +123,7 @@ MAY_IMPORT = {
         | {
             "runner",
             "official_import",
+            "evaluating",
             "judging",
             "preparing",
             "cli",
