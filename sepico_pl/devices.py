@@ -6,7 +6,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from multiprocessing.queues import SimpleQueue
@@ -35,6 +35,8 @@ def in_processes(
 ) -> Iterator[Result]:
     """Yield what processes find, as it comes; none outlives the last result or the first error.
 
+    Called in the main thread, where SIGTERM ends them too.
+
     They compute with as many threads each as this process: with fewer, sums may run in another
     order. Of what they print, only that of the first one is seen.
 
@@ -51,6 +53,7 @@ def in_processes(
     results: SimpleQueue[Result | Failure] = context.SimpleQueue()
     given = work, number, parts, torch.get_num_threads(), results
     processes = [context.Process(target=_run, args=(rank, *given)) for rank in range(number)]
+    before = signal.signal(signal.SIGTERM, _leave)
     try:
         with blocked([signal.SIGINT]):  # Ctrl-C is for this process, which ends them
             for process in processes:
@@ -62,6 +65,7 @@ def in_processes(
         yield from _received(results)
     finally:
         _end(processes)
+        signal.signal(signal.SIGTERM, before)
 
 
 def _received(results: "SimpleQueue[Result | Failure]") -> Iterator[Result]:
@@ -106,7 +110,10 @@ def _run(
 ) -> None:
     """Work in a process of its own."""
     signal.signal(signal.SIGTERM, _leave)
-    end_with(os.getppid())
+    starter = parent_process()
+    assert starter is not None
+    assert starter.pid is not None
+    end_with(starter.pid)
     torch.set_num_threads(threads)
     if rank > 0:
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115

@@ -1,5 +1,6 @@
 """What `evaluate` does: predict the labelled images on one or several devices, and score that."""
 
+import logging
 import os
 import signal
 from collections.abc import Iterator
@@ -131,6 +132,7 @@ def evaluate_share(
         port: through which the processes find each other.
     """
     be_quiet()
+    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
     with redirect_stdout(StringIO()):  # the process that started this one has said it
         data, task, _ = prepared(plain)
     data.judged, data.workers = scenes, workers
