@@ -4,6 +4,7 @@ import os
 import pickle
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import get_context, parent_process
@@ -94,8 +95,9 @@ def _end(processes: Iterable[SpawnProcess]) -> None:
     alive = [process for process in processes if process.is_alive()]
     for process in alive:
         process.terminate()
+    until = time.monotonic() + SECONDS_TO_CLEAN_UP
     for process in alive:
-        process.join(SECONDS_TO_CLEAN_UP)
+        process.join(max(0, until - time.monotonic()))
         process.kill()
         process.join()
 
