@@ -10,7 +10,7 @@ from sepico_pl.typed_paths import paths
 @command("evaluate", paths("checkpoint", "output", "dataset_root"), libraries=TRAINING)
 def main(config: DictConfig) -> None:
     """Print the per-class table of source and target validation, and write it as JSON."""
-    from sepico_pl.judging import evaluate
+    from sepico_pl.evaluating import evaluate
 
     evaluate(config)
 

@@ -1,6 +1,7 @@
 """What is wrong with a command's files and devices at first sight, before torch is imported."""
 
 import glob
+import math
 import os
 import platform
 import shutil
@@ -33,6 +34,7 @@ OUTPUTS = "outputs/"
 """How the run folders begin that no user has chosen."""
 GPU_TRACES = ("dev/nv*", "dev/dxg", "dev/kfd", "proc/driver/nvidia", "dev/accel*")
 GPU_NAMES = ("gpu", "cuda")
+MOST_DEVICES = 1024
 NO_CHDIR = (
     "hydra.job.chdir=true: paths are read from the folder where the command is given; leave it out "
     "(hydra.run.dir=<folder> chooses the run folder)"
@@ -52,7 +54,8 @@ def refused_at_first_sight(
     resumes = OmegaConf.select(config, "resume", default=None) is not None
     unset = () if resumes else _unset(config)
     data = () if resumes or not reads_data else (*_roots(config), *_own_folders(config))
-    for found in (unset, data, _absent(config), _checkpoint(config), _gpu(config, root)):
+    devices = (*_gpu(config, root), *_devices(config, root))
+    for found in (unset, data, _absent(config), _checkpoint(config), devices):
         for message in found:
             return message
     return None
@@ -136,6 +139,23 @@ def _gpu(config: DictConfig, root: Path) -> Iterator[str]:
         wanted = _value(config, key)
         if wanted in GPU_NAMES and not may_have_gpu(root):
             yield f"{key}={wanted}: there is no GPU here; choose auto or cpu"
+
+
+def _devices(config: DictConfig, root: Path) -> Iterator[str]:
+    wanted = _value(config, "devices")
+    if wanted is None:
+        return
+    if type(wanted) is not int or not 1 <= wanted <= MOST_DEVICES:
+        yield f"devices={wanted} must be a positive integer <= {MOST_DEVICES}"
+    elif _value(config, "accelerator") in GPU_NAMES and wanted > most_gpus(root):
+        yield f"devices={wanted}: GPUs here: {most_gpus(root):.0f}; choose as many or fewer"
+
+
+def most_gpus(root: Path = Path("/")) -> float:
+    """Return how many GPUs there are at most; infinity where that takes more than a look."""
+    files = len(list(root.glob("dev/nvidia[0-9]*"))) or math.inf
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return files if visible is None else min(files, len(visible.split(",")))
 
 
 def may_have_gpu(root: Path = Path("/")) -> bool:

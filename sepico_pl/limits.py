@@ -153,6 +153,7 @@ NORM = Choice(("batch", "group"))
 NOT_NEGATIVE = Limits(low=0)
 FLAG = Kind(bool, "true or false")
 PATH = Kind(str, "a path")
+DEVICE_COUNT = Limits(low=1, high=1024, whole=True)
 NETWORK = Choice(("student", "teacher"))
 
 ASKING: dict[str, Rule] = {

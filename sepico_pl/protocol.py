@@ -36,11 +36,15 @@ def inference_of(plain: Config, num_classes: int) -> Inference:
     )
 
 
-def device_of(accelerator: str) -> torch.device:
+def device_of(accelerator: str, index: int = 0) -> torch.device:
     """Return the device that `accelerator` names; "auto" is the GPU where there is one.
 
+    Args:
+        accelerator: the kind of device.
+        index: of the GPU; there is a CPU for each.
+
     Raises:
-        InputError: for an unknown one, or a GPU where there is none.
+        InputError: for an unknown one, or a GPU where there is none, or not as many.
     """
     if accelerator not in DEVICES:
         message = f"accelerator={accelerator} is unknown; choose auto, cpu or gpu"
@@ -50,4 +54,11 @@ def device_of(accelerator: str) -> torch.device:
     if device == "cuda" and not has_gpu:
         message = f"accelerator={accelerator}: there is no GPU here; choose auto or cpu"
         raise InputError(message)
-    return torch.device(device)
+    if device == "cpu":
+        return torch.device(device)
+    if index >= torch.cuda.device_count():
+        message = (
+            f"devices={index + 1}: GPUs here: {torch.cuda.device_count()}; choose as many or fewer"
+        )
+        raise InputError(message)
+    return torch.device(device, index)

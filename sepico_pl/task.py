@@ -216,7 +216,10 @@ class SegmentationTask(pl.LightningModule, ABC):
         for domain, scores in self.scores(domains).items():
             for name, score in scores.items():
                 shown = f"{domain}/{name}" == "target/mIoU"
-                self.log(f"val/{domain}/{name}", score, prog_bar=shown, sync_dist=True)
+                # Alike on all ranks, which their mean, rounded, may not be.
+                self.log(
+                    f"val/{domain}/{name}", score, prog_bar=shown, sync_dist=True, reduce_fx="max"
+                )
 
     def scores(self, domains: Sequence[str]) -> dict[str, dict[str, float]]:
         """Return mIoU, that of each subset, and IoU per class that occurs, in percent.

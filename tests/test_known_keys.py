@@ -122,6 +122,28 @@ def test_a_gpu_at_first_sight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert "no GPU" in str(refused_at_first_sight(asked, tmp_path))
 
 
+@pytest.mark.parametrize("number", [0, -1, "two", 1.5, True, "", 1025])
+def test_a_number_of_devices_that_cannot_be(number: object) -> None:
+    assert look(devices=number) == f"devices={number} must be a positive integer <= 1024"
+
+
+def test_more_gpus_than_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def said(number: int) -> str | None:
+        asked = OmegaConf.create({"accelerator": "gpu", "devices": number})
+        return refused_at_first_sight(asked, tmp_path)
+
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    (tmp_path / "dev").mkdir()
+    for name in ("nvidia0", "nvidia1", "nvidiactl"):
+        (tmp_path / "dev" / name).touch()
+    assert said(2) is None
+    assert said(3) == "devices=3: GPUs here: 2; choose as many or fewer"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert said(1) is None
+    assert said(2) == "devices=2: GPUs here: 1; choose as many or fewer"
+    assert look(accelerator="cpu", devices=3) is None
+
+
 def test_what_must_be_set(tmp_path: Path) -> None:
     config = OmegaConf.create({"output": "???", "resume": None})
     assert refused_at_first_sight(config) == "output is not set: give it as output=<value>"

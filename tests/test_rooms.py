@@ -65,11 +65,18 @@ MAY_IMPORT = {
     | ROOMS
     | MODULES
     | {"assembly", "plain_data", "resuming", "tensor_files", "typed_paths"},
+    "devices": {"data", "types"},
+    "scores_files": FOUNDATION | {"assembly", "data", "task"},
     "judging": FOUNDATION
     | ROOMS
     | MODULES
     | SURROUNDINGS
     | {"assembly", "checkpoints", "protocol"},
+    "evaluating": FOUNDATION
+    | ROOMS
+    | MODULES
+    | SURROUNDINGS
+    | {"assembly", "devices", "judging", "protocol", "scores_files"},
     "compiling": {"quoting", "task"},
     "preparing": FOUNDATION | {"data", "assembly", "tables"},
     "boards": FOUNDATION | ROOMS | MODULES,
@@ -90,7 +97,7 @@ MAY_IMPORT = {
     },
     "serving": FOUNDATION
     | ROOMS
-    | {"tables", "limits", "assembly", "checkpoints", "plain_data", "protocol"},
+    | {"tables", "limits", "assembly", "checkpoints", "devices", "plain_data", "protocol"},
     "official_import": FOUNDATION
     | MODULES
     | {"architecture", "assembly", "checkpoints", "official"},
@@ -124,6 +131,7 @@ MAY_IMPORT = {
         | {
             "runner",
             "official_import",
+            "evaluating",
             "judging",
             "preparing",
             "cli",

@@ -132,8 +132,8 @@ class AdaptationImages:
         """
         check_collections(ledger, *self.judged.values())
 
-    def check_loaders(self, *, training: bool) -> None:
-        """Refuse loader processes whose batches shared memory cannot hold; sizes must be known.
+    def check_loaders(self, *, training: bool, processes: int = 1) -> None:
+        """Refuse loader processes, of all `processes`, whose batches shared memory cannot hold.
 
         Raises:
             InputError: with the remedies.
@@ -147,7 +147,7 @@ class AdaptationImages:
             label = max(label_bytes(scenes.size(index)) for index in range(len(scenes)))
             size = self.judge_batch_size * (image_bytes(self._boxes()[domain]) + label)
             loads.append(Load(size, -(-len(scenes) // self.judge_batch_size)))
-        check_shared_memory(self.workers, loads)
+        check_shared_memory(self.workers, loads, processes=processes)
 
     def _boxes(self) -> dict[str, Size]:
         return {"target": self.target_size, "source": self.source_size}

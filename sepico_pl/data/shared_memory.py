@@ -35,20 +35,23 @@ def label_bytes(size: Size) -> int:
     return 8 * size[0] * size[1]
 
 
-def check_shared_memory(workers: int, loads: Sequence[Load], folder: Path = SHARED_MEMORY) -> None:
+def check_shared_memory(
+    workers: int, loads: Sequence[Load], folder: Path = SHARED_MEMORY, *, processes: int = 1
+) -> None:
     """Refuse loader processes whose batches shared memory cannot hold; some systems have no bound.
 
     Args:
         workers: loader processes of each stream.
         loads: of the streams.
         folder: where shared memory lies.
+        processes: that share out the streams, and have so many loader processes each.
 
     Raises:
         InputError: with what is there, what is needed and the remedies.
     """
     if not workers or not folder.is_dir():
         return
-    ahead = BATCHES_AHEAD * workers
+    ahead = BATCHES_AHEAD * workers * processes
     needed = sum(
         load.bytes * (ahead if load.batches is None else min(load.batches, ahead)) for load in loads
     )

@@ -170,20 +170,22 @@ class EvaluationSet(Dataset[dict[str, Tensor]]):
     def batches(self, batch_size: int, *, rank: int, ranks: int) -> list[list[int]]:
         """Share the scenes out among ranks, in batches of images of one size.
 
+        Batches are those of one process, for what is predicted of an image may depend on its batch.
+
         Args:
             batch_size: images in a batch, at most.
             rank: whose batches.
-            ranks: number of processes; where there are fewer scenes, the others get a stand-in.
+            ranks: number of processes; where there are fewer batches, the others get a stand-in.
         """
         of_size: dict[tuple[int, int], list[int]] = {}
-        for index in range(rank, max(ranks, len(self.scenes)), ranks):
-            size = self.scenes.size(index % len(self.scenes))
-            of_size.setdefault(size, []).append(index)
-        return [
+        for index in range(len(self.scenes)):
+            of_size.setdefault(self.scenes.size(index), []).append(index)
+        batches = [
             indices[first : first + batch_size]
             for indices in of_size.values()
             for first in range(0, len(indices), batch_size)
         ]
+        return batches[rank::ranks] or [[len(self.scenes)]]
 
 
 def evenly(total: int, count: int) -> list[int]:

@@ -6,7 +6,6 @@ Shapes: B batch, C classes, H, W label size, h, w input size.
 from collections.abc import Iterator, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sepico_pl.model.heads import resize
@@ -97,14 +96,17 @@ class Inference:
         window = [
             min(side, whole) for side, whole in zip(self.window, (height, width), strict=True)
         ]
-        total, seen = torch.zeros(()), torch.zeros(1, 1, height, width, device=image.device)
+        total: Tensor | None = None
+        seen = torch.zeros(1, 1, height, width, device=image.device)
         for top in _starts(height, window[0], self.stride[0]):
             for left in _starts(width, window[1], self.stride[1]):
                 bottom, right = top + window[0], left + window[1]
                 part = network(image[..., top:bottom, left:right]).float()
-                around = (left, width - right, top, height - bottom)
-                total = F.pad(part, around) + total.to(part.device)
+                if total is None:
+                    total = part.new_zeros(*part.shape[:2], height, width)
+                total[..., top:bottom, left:right] += part
                 seen[..., top:bottom, left:right] += 1
+        assert total is not None
         return total / seen
 
 

@@ -76,6 +76,23 @@ class Manifest:
         """Note that results are there, and what they are of."""
         self._append([{"done": one.name, **_state(one.path)} for one in photographs])
 
+    def size(self) -> int:
+        """Return the bytes of the file; 0 where there is none yet."""
+        return self.path.stat().st_size if self.path.is_file() else 0
+
+    def sort(self, order: Mapping[str, int], first: int) -> None:
+        """Bring what processes appended side by side into the order of one.
+
+        Args:
+            order: place of the batch by the name of each of its images.
+            first: bytes of the file that stay as they are.
+        """
+        content = self.path.read_bytes()
+        lines = content[first:].decode("utf-8").split("\n")
+        lines.sort(key=lambda line: order.get(_name(line), -1))
+        with written_whole(self.path) as path:
+            path.write_bytes(content[:first] + "\n".join(lines).encode("utf-8"))
+
     def _is_done(self, photograph: Photograph) -> bool:
         files = result_files(self.folder, photograph.name, logits=self.settings["logits"])
         taken = [path for path in files.values() if path.exists()]
@@ -126,6 +143,12 @@ class Manifest:
         text = "".join(f"\n{json.dumps(line)}" for line in lines)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(text)
+
+
+def _name(line: str) -> str:
+    """Return the image that a line of ours is about; "" for none."""
+    event = json.loads(line or "{}")
+    return str(event.get("begun") or event.get("done") or "")
 
 
 def _state(path: Path) -> dict[str, Any]:

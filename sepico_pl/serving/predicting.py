@@ -3,14 +3,30 @@
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from multiprocessing import get_context
+from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
 from sepico_pl.assembly import Config, plain_config
 from sepico_pl.data.checks import with_progress
 from sepico_pl.data.files import read_image, read_size
-from sepico_pl.limits import ASKING, FLAG, NATURAL, NETWORK, PATH, OrNull, Rule, check_limits
+from sepico_pl.devices import in_processes
+from sepico_pl.limits import (
+    ASKING,
+    DEVICE_COUNT,
+    FLAG,
+    NATURAL,
+    NETWORK,
+    PATH,
+    OrNull,
+    Rule,
+    check_limits,
+)
+from sepico_pl.protocol import device_of
 from sepico_pl.serving.inputs import Photograph, find_photographs
 from sepico_pl.serving.loading import WEIGHTS, content_digest
 from sepico_pl.serving.manifest import Manifest, Settings
@@ -39,6 +55,7 @@ RULES: dict[str, Rule] = {
     "network": NETWORK,
     "logits": FLAG,
     "batch_size": NATURAL,
+    "devices": DEVICE_COUNT,
     **ASKING,
 }
 
@@ -54,6 +71,8 @@ def predict(config: DictConfig) -> int:
     """
     plain = plain_config(config)
     check_limits(plain, RULES)
+    if plain["devices"] > 1:
+        device_of(plain["accelerator"], plain["devices"] - 1)
     output = Path(plain["output"]).expanduser()
     photographs = find_photographs(plain["images"], output)
     manifest = Manifest(output, settings_of(plain))
@@ -91,24 +110,67 @@ def settings_of(plain: Config) -> Settings:
 def outcomes_of(
     photographs: Sequence[Photograph], manifest: Manifest, plain: Config
 ) -> Iterator[Photograph | InputError]:
-    """Yield each image once its results are there, or what is wrong with its file.
-
-    The network is loaded once an image could be read.
-    """
-    predictor: Predictor | None = None
+    """Yield each image once its results are there, or what is wrong with its file."""
     groups, broken = by_size(photographs)
     yield from broken
+    shares = list(batches(groups, plain["batch_size"]))
+    number = min(plain["devices"], len(shares))
+    if number <= 1:
+        yield from (one for _, one in predict_share(0, 1, shares, manifest, plain, nullcontext()))
+    else:
+        yield from outcomes_together(number, shares, manifest, plain)
+
+
+def outcomes_together(
+    number: int, shares: list[list[Photograph]], manifest: Manifest, plain: Config
+) -> Iterator[Photograph | InputError]:
+    """Yield the outcomes of batches that `number` processes share; broken images come last."""
+    first = manifest.size()
+    broken = []
+    parts = shares, manifest, plain, get_context("spawn").Lock()
+    for place, outcome in in_processes(predict_share, number, *parts):
+        if isinstance(outcome, InputError):
+            broken.append((place, outcome))
+        else:
+            yield outcome
+    if manifest.size() > first:
+        order = {one.name: place for place, batch in enumerate(shares) for one in batch}
+        manifest.sort(order, first)
+    yield from (error for _, error in sorted(broken, key=itemgetter(0)))
+
+
+def predict_share(
+    rank: int,
+    number: int,
+    shares: Sequence[list[Photograph]],
+    manifest: Manifest,
+    plain: Config,
+    writing: AbstractContextManager[Any],
+) -> Iterator[tuple[int, Photograph | InputError]]:
+    """Predict one process's share of the batches; yield the place of the batch with each outcome.
+
+    The network is loaded once an image could be read.
+
+    Args:
+        rank: of this process.
+        number: of processes.
+        shares: the batches of all processes.
+        manifest: of the output folder.
+        plain: the configuration of `predict`.
+        writing: is entered to write into the manifest.
+    """
+    predictor: Predictor | None = None
     with ThreadPoolExecutor() as pool:
-        for batch in batches(groups, plain["batch_size"]):
-            read = dict(zip(batch, pool.map(_read, batch), strict=True))
-            yield from (error for error in read.values() if isinstance(error, InputError))
+        for place in range(rank, len(shares), number):
+            read = dict(zip(shares[place], pool.map(_read, shares[place]), strict=True))
+            yield from ((place, one) for one in read.values() if isinstance(one, InputError))
             images = {
                 one: image for one, image in read.items() if not isinstance(image, InputError)
             }
             if images:
-                predictor = predictor or Predictor(plain)
-                deliver(images, predictor, manifest, pool)
-                yield from images
+                predictor = predictor or Predictor(plain, rank)
+                deliver(images, predictor, manifest, pool, writing)
+                yield from ((place, one) for one in images)
 
 
 def by_size(
@@ -144,10 +206,12 @@ def deliver(
     predictor: Predictor,
     manifest: Manifest,
     pool: ThreadPoolExecutor,
+    writing: AbstractContextManager[Any],
 ) -> None:
     """Predict images of one size and write their results, in threads."""
     predictions = predictor(list(images.values()))
-    manifest.begin(list(images))
+    with writing:
+        manifest.begin(list(images))
     written = [
         pool.submit(
             write_results, manifest.folder, one.name, image, prediction, predictor.model.classes
@@ -156,4 +220,5 @@ def deliver(
     ]
     for one in written:
         one.result()
-    manifest.finish(list(images))
+    with writing:
+        manifest.finish(list(images))

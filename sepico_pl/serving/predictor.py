@@ -21,19 +21,20 @@ class Predictor:
 
     Args:
         plain: the configuration of `predict`.
+        rank: of this process; its GPU is that of this index.
 
     Raises:
         InputError: for a checkpoint or protocol that cannot be used.
     """
 
-    def __init__(self, plain: Config) -> None:
+    def __init__(self, plain: Config, rank: int = 0) -> None:
         """Load the network."""
         self.model = load(
             plain["checkpoint"],
             network=plain["network"],
             batch_norm=plain["batch_norm"],
             statistics=plain["statistics"],
-            device=device_of(plain["accelerator"]),
+            device=device_of(plain["accelerator"], rank),
         )
         self.inference = inference_of(plain, len(self.model.classes))
         self.wants_logits: bool = plain["logits"]

@@ -29,11 +29,20 @@ def test_images_of_one_size_are_evaluated_together() -> None:
     wide, tall = (20, 40), (40, 20)
     images = EvaluationSet(Sizes(wide, tall, wide, wide, tall), (20, 40))
     assert images.batches(2, rank=0, ranks=1) == [[0, 2], [3], [1, 4]]
-    assert images.batches(8, rank=0, ranks=2) == [[0, 2], [4]]
-    assert images.batches(8, rank=1, ranks=2) == [[1], [3]]
+    assert images.batches(8, rank=0, ranks=1) == [[0, 2, 3], [1, 4]]
 
 
-def test_a_process_without_images_of_its_own_evaluates_what_counts_nowhere() -> None:
+def test_several_processes_evaluate_the_batches_of_one() -> None:
+    wide, tall = (20, 40), (40, 20)
+    images = EvaluationSet(Sizes(wide, tall, wide, wide, tall), (20, 40))
+    assert images.batches(2, rank=0, ranks=2) == [[0, 2], [1, 4]]
+    assert images.batches(2, rank=1, ranks=2) == [[3]]
+    for ranks in (1, 2, 3):
+        shares = [images.batches(1, rank=rank, ranks=ranks) for rank in range(ranks)]
+        assert sorted(one for share in shares for batch in share for one in batch) == [*range(5)]
+
+
+def test_a_process_without_a_batch_of_its_own_evaluates_what_counts_nowhere() -> None:
     images = EvaluationSet(Sizes((20, 40), (40, 20)), (20, 40))
     shares = [images.batches(2, rank=rank, ranks=3) for rank in range(3)]
     assert shares == [[[0]], [[1]], [[2]]]

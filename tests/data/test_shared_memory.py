@@ -25,6 +25,10 @@ def test_two_batches_of_each_stream_and_worker_must_fit(tmp_path: Path) -> None:
     check_shared_memory(0, [Load(10 * free)], tmp_path)
     check_shared_memory(3, [Load(10 * free)], tmp_path / "absent")
     check_shared_memory(3, [Load(too_large, batches=4)], tmp_path)
+    check_shared_memory(1, [Load(fitting)], tmp_path, processes=3)
+    check_shared_memory(1, [Load(too_large, batches=4)], tmp_path, processes=3)
+    with pytest.raises(InputError, match=r"data.workers=1: "):
+        check_shared_memory(1, [Load(too_large)], tmp_path, processes=3)
     for loads in ([Load(too_large)], [Load(fitting), Load(fitting // 4)]):
         with pytest.raises(InputError, match=r"data.workers=3: .* --shm-size=8g.*data.workers=0"):
             check_shared_memory(3, loads, tmp_path)

@@ -3,6 +3,7 @@ import gc
 import pytest
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from sepico_pl.model.heads import resize
 from sepico_pl.model.inference import Inference
@@ -66,6 +67,29 @@ def test_windows_are_averaged(image: torch.Tensor) -> None:
 
     scores = Inference(window=(2, 4), stride=(2, 2))(place, image[..., :2, :8], (2, 8))
     assert scores[0, 0, 0].tolist() == [0, 1, 1, 2, 1, 2, 2, 3]
+
+
+def test_windows_are_added_up_in_one_map(network: nn.Module, image: torch.Tensor) -> None:
+    """However many there are, no map of the input's size is made anew for each."""
+    made = []
+
+    class Watch(TorchFunctionMode):
+        def __torch_function__(self, function, types, given=(), named=None):
+            result = function(*given, **(named or {}))
+            if isinstance(result, torch.Tensor) and result.shape == (2, 4, 12, 20):
+                made.append(result.untyped_storage().data_ptr())
+            return result
+
+    def slid(stride: tuple[int, int]) -> torch.Tensor:
+        return Inference(window=(6, 10), stride=stride)(network, image, (12, 20))
+
+    with torch.no_grad():
+        few = slid((6, 10))
+        with Watch():
+            slid((2, 2))
+        parts = [[network(image[..., t : t + 6, x : x + 10]) for x in (0, 10)] for t in (0, 6)]
+    assert len(set(made)) <= 3  # the sum, the mean, and what resizing may copy
+    assert torch.equal(few, torch.cat([torch.cat(row, dim=-1) for row in parts], dim=-2))
 
 
 def test_scales_are_averaged_as_probabilities(network: nn.Module, image: torch.Tensor) -> None:
