@@ -47,6 +47,7 @@ def test_what_is_not_ours_is_left_to_its_caller(target: object) -> None:
     assert signature_of(target) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "option", [one for one in OPTIONS if one not in SHARED and not one.startswith(ALIKE)]
 )
