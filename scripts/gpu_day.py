@@ -1,12 +1,12 @@
 """Measure a CUDA machine in one command: steps, contrast, soundness, data.
 
-    python scripts/gpu_day.py --output gpu.json                # all parts, what nine minutes allow
-    python scripts/gpu_day.py --part a --output a.json         # one part a call where calls are short
-    python scripts/gpu_day.py --smoke --output smoke.json      # tiny sizes, on the CPU
+    python scripts/gpu_day.py --output gpu.json             # all parts, what nine minutes allow
+    python scripts/gpu_day.py --part a --output a.json      # one part a call
+    python scripts/gpu_day.py --smoke --output smoke.json   # tiny sizes, on the CPU
 
-a: the training step of the paper's networks; b: statistics, labels and losses beside plain baselines;
-c: soundness; d: loaders and evaluation. The output is written after every measurement. Exit status 1
-if a section failed or something is not sound. Needs no network, no data and no weights.
+a: the training step of the paper's networks; b: statistics, labels and losses beside plain
+baselines; c: soundness; d: loaders and evaluation. The output is written after every measurement.
+Exit status 1 if a section failed or something is not sound. Needs no network, data or weights.
 """
 
 import argparse

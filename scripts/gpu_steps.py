@@ -25,8 +25,7 @@ SETTINGS = {
     "bf16, recompute": Setting(tf32=True, bfloat16=True, channels_last=True, recompute=True),
     "bf16, compiled": Setting(tf32=True, bfloat16=True, channels_last=True, compiled=True),
 }
-OFFICIAL, BEST = "official order, float32", "bf16"
-LOOKED_INTO = (OFFICIAL, BEST, "bf16, recompute")
+BEST, SMOKE_LOOKED_INTO = "bf16", "float32"
 SMOKE_PLANS = {"resnet10t": Plan("resnet10t", "light", 32, 2)}
 STEPS, WARM_UP = 20, 3
 WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize")
@@ -54,7 +53,7 @@ def setting_rows(plan: Plan, name: str, device: str, known: dict[str, float], sm
         name: of the setting.
         device: "cuda", or "cpu" where sizes are tiny.
         known: of the network: its operations, and seconds and bytes of the official order.
-        smoke: whether to take two steps, and to compile nothing.
+        smoke: whether to take one step, and to compile nothing.
     """
     setting = SETTINGS[name]
     if smoke and setting.compiled:
@@ -65,20 +64,25 @@ def setting_rows(plan: Plan, name: str, device: str, known: dict[str, float], sm
     if setting.compiled:
         torch.compiler.reset()
     step = Step(plan, setting, device)
-    yield "the step", {"step": name, **step_row(step, known, 2 if smoke else STEPS, smoke=smoke)}
-    if name in LOOKED_INTO:
-        for row in memory_by_phase(step):
-            yield "memory by phase", row
-    if name in LOOKED_INTO[:2] or setting.compiled:
-        for row in host_waits(step):
-            yield "host waits of a step, by line", row
-        for row in top_ten(step):
-            yield "top ten operations", row
-        for row in kernels(step):
-            yield "top ten kernels, and waits by the profiler", row
-    if name == BEST:
-        for row in by_part(step, 2 if smoke else STEPS):  # last: it watches the step for good
-            yield "parts of the step", row
+    yield "the step", {"step": name, **step_row(step, known, 1 if smoke else STEPS, smoke=smoke)}
+    for title, look in looks(name, smoke=smoke).items():
+        yield from ((title, row) for row in look(step))
+
+
+def looks(name: str, *, smoke: bool) -> dict[str, Callable[[Step], list[Row]]]:
+    """Return what else is looked into in a setting, by the title of its table."""
+    if smoke and name != SMOKE_LOOKED_INTO:
+        return {}
+    found: dict[str, Callable[[Step], list[Row]]] = {}
+    if not SETTINGS[name].compiled:
+        found["memory by phase"] = memory_by_phase
+    if not SETTINGS[name].recompute:
+        found["host waits of a step, by line"] = host_waits
+        found["top ten operations"] = top_ten
+        found["top ten kernels, and waits by the profiler"] = kernels
+    if name in (BEST, SMOKE_LOOKED_INTO):  # last: it watches the step for good
+        found["parts of the step"] = partial(by_part, repeats=1 if smoke else STEPS)
+    return found
 
 
 def step_row(step: Step, known: dict[str, float], steps: int, *, smoke: bool) -> Row:
@@ -127,9 +131,9 @@ def step_row(step: Step, known: dict[str, float], steps: int, *, smoke: bool) ->
 
 def host_waits(step: Step) -> list[Row]:
     """Count by source line how often a step makes the host wait for the device."""
-    step.make()
     if torch.device(step.device).type != "cuda":
         return [{"line": "skipped: a CPU has no waits for a device", "waits": 0}]
+    step.make()
     torch.cuda.synchronize()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
