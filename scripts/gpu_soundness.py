@@ -63,7 +63,7 @@ def skipped(what: str, reason: str) -> tuple[str, Row]:
 
 def double_losses(device: str, *, smoke: bool) -> Found:
     """Compare the losses of five steps in float64, the same random decisions on both sides."""
-    plan = Plan("resnet18_v1c", "deeplabv2", 64 if smoke else 128, 2)
+    plan = Plan("resnet10t", "light", 32, 2) if smoke else Plan("resnet18_v1c", "deeplabv2", 64, 2)
     ours, theirs = (five_steps(plan, one) for one in ("cpu", device))
     pairs = [
         (one[name], other[name]) for one, other in zip(ours, theirs, strict=True) for name in one
@@ -132,7 +132,7 @@ def trainings(device: str, *, smoke: bool) -> Found:
     steps, long = (4, 4) if smoke else (40, 2000)
     sizes = [*TINY, *QUIET] if smoke else [*GPU_SIZES, *QUIET]
     accelerator = "trainer.accelerator=" + ("gpu" if on_gpu else "cpu")
-    with TemporaryDirectory() as name, ThreadPoolExecutor(6 if on_gpu else 2) as pool:
+    with TemporaryDirectory() as name, ThreadPoolExecutor(8 if on_gpu else 2) as pool:
         folder = Path(name)
 
         def train(run: str, count: int, *words: str) -> Future[str | None]:
@@ -145,11 +145,12 @@ def trainings(device: str, *, smoke: bool) -> Found:
 
         strict = ("trainer.deterministic=true",)
         first, again = of_each("first", *strict), of_each("again", *strict)
-        warned = [of_each(run, "trainer.deterministic=warn") for run in ("w1", "w2")] * on_gpu
+        pair = ("w1", "w2") if on_gpu else ()
+        warned = [of_each(run, "trainer.deterministic=warn") for run in pair]
         plain = of_each("plain") if on_gpu else None
         compiled = of_each("compiled", "compile=true") if on_gpu else None
         precisions = PRECISIONS if on_gpu else PRECISIONS[:1]
-        halves = {one: train(one, long, f"trainer.precision={one}") for one in precisions}
+        precise = {one: train(one, long, f"trainer.precision={one}") for one in precisions}
 
         yield same_runs(
             "deterministic=true twice", first, again, folder / "first", folder / "again"
@@ -170,7 +171,7 @@ def trainings(device: str, *, smoke: bool) -> Found:
         else:
             errors = [one.result() for one in (plain, compiled)]
             yield compared_losses(folder / "plain", folder / "compiled", errors)
-        for precision, future in halves.items():
+        for precision, future in precise.items():
             yield finite(f"{long} steps of {precision}", folder / precision, future.result())
 
 
