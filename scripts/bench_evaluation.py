@@ -71,10 +71,10 @@ class Domains(pl.LightningDataModule):
 
     domains = ("target",)
 
-    def __init__(self, scenes: Photographs, batch: int, workers: int) -> None:
+    def __init__(self, scenes: Photographs, batch: int, workers: int, box: tuple[int, int]) -> None:
         super().__init__()
         self.loader = torch.utils.data.DataLoader(
-            EvaluationSet(scenes, BOX), batch_size=batch, num_workers=workers
+            EvaluationSet(scenes, box), batch_size=batch, num_workers=workers
         )
 
     def val_dataloader(self) -> torch.utils.data.DataLoader:
@@ -91,6 +91,7 @@ def judged(
     scenes: Photographs,
     *,
     workers: int,
+    box: tuple[int, int] = BOX,
     precision: Literal["32-true", "bf16-mixed"] = "32-true",
     inference: Inference | None = None,
 ) -> tuple[list[dict[str, object]], dict[str, object]]:
@@ -108,7 +109,7 @@ def judged(
     parts.watch(task, "inference", "logits to 2048x1024")
     parts.watch(task.target_matrix, "update", "confusion matrix")
     parts.watch(task, "validation_step", "maximum over classes")
-    data = Domains(scenes, batch=1, workers=workers)
+    data = Domains(scenes, batch=1, workers=workers, box=box)
     trainer = pl.Trainer(
         accelerator="auto",
         devices=1,

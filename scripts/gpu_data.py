@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 import cv2
-from bench_evaluation import PAPER, SMALL, Photographs, judged
+from bench_evaluation import BOX, PAPER, SMALL, Photographs, judged
 from bench_loaders import copy, make, stream, wait
 from measuring import now
 from torch.utils.data import DataLoader
@@ -20,7 +20,7 @@ from sepico_pl.model.inference import Inference
 Row = dict[str, object]
 Found = Iterator[tuple[str, Row]]
 KINDS = {"source": "gta", "target": "cityscapes"}
-WINDOW = [640, 640]
+WINDOW, SMOKE_BOX, SMOKE_WINDOW = [640, 640], (64, 128), [64, 64]
 
 
 def measurements(device: str, *, smoke: bool) -> dict[str, Callable[[], Found]]:
@@ -71,20 +71,20 @@ def rate(kind: str, root: Path, workers: int, samples: int) -> float:
 
 def evaluations(device: str, *, smoke: bool) -> Found:
     """Yield images per second in float32 and bf16, whole and in windows."""
-    names = SMALL if smoke else PAPER
+    names, box, window = (SMALL, SMOKE_BOX, SMOKE_WINDOW) if smoke else (PAPER, BOX, WINDOW)
     count, in_windows, workers = (1, 1, 0) if smoke else (100, 40, 8)
     precisions: tuple[Literal["32-true", "bf16-mixed"], ...] = ("32-true", "bf16-mixed")
     with TemporaryDirectory() as name:
         root = Path(name)
-        for how, images in (("whole", count), (f"windows {WINDOW}", in_windows)):
+        for how, images in (("whole", count), (f"windows {window}", in_windows)):
             scenes = Photographs(root / how, images)
-            for precision in precisions[:1] if smoke and how != "whole" else precisions:
-                inference = None if how == "whole" else Inference(window=WINDOW)
-                judged_so = partial(judged, names, workers=workers, precision=precision)
+            for precision in precisions:
+                inference = None if how == "whole" else Inference(window=window)
+                judged_so = partial(judged, names, workers=workers, box=box, precision=precision)
                 if device == "cuda" and how == "whole":  # the kernels are chosen, workers started
                     judged_so(Photographs(root / f"warm-up, {precision}", 2))
                 parts, whole = judged_so(scenes, inference=inference)
                 title = {"network": " + ".join(names), "how": how, "precision": precision}
-                yield "images of 2048x1024 evaluated at 1280x640", title | whole
+                yield f"images of 2048x1024 evaluated at {box[1]}x{box[0]}", title | whole
                 for part in parts:
                     yield f"evaluation by part, {how}, {precision}", part
