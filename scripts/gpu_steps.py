@@ -156,7 +156,11 @@ def kernels(step: Step) -> list[Row]:
         step.make()
         now()
     events = profiled.key_averages()
-    on_device = [event for event in events if event.device_type == DeviceType.CUDA]
+    on_device = [
+        event
+        for event in events
+        if event.device_type == DeviceType.CUDA and not event.is_user_annotation
+    ]
     on_device.sort(key=lambda event: -event.self_device_time_total)
     total = sum(event.self_device_time_total for event in on_device)
     rows: list[Row] = [
