@@ -38,9 +38,9 @@ def loaders(*, smoke: bool) -> Found:
     with TemporaryDirectory() as name:
         root = Path(name)
         make(root / "raw", files, list(KINDS.values()))
-        for kind in KINDS.values():
+        for kind in () if smoke else KINDS.values():  # its processes take long to begin
             copy(kind, root / "raw" / kind, root / "copy" / kind)
-        for folder in ("copy",) if smoke else ("copy", "raw"):
+        for folder in ("raw",) if smoke else ("copy", "raw"):
             for workers in (0, 2) if smoke else (0, 2, 4, 8):
                 rates = {
                     f"{domain}, samples/s": round(rate(kind, root / folder, workers, samples), 1)
