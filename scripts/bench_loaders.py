@@ -127,11 +127,13 @@ def copy(name: str, origin: Path, destination: Path) -> None:
     copy_all(jobs, BOXES[name], os.cpu_count() or 1)
 
 
-def wait(root: Path, steps: int, workers: int = WORKERS) -> dict[str, object]:
+def wait(
+    root: Path, steps: int, workers: int = WORKERS, plan: Plan | None = None
+) -> dict[str, object]:
     """Train from the files below `root`, `workers` per stream, and share out the time."""
     on_gpu = torch.cuda.is_available()
     device = "cuda" if on_gpu else "cpu"
-    plan = Plan("resnet101_v1c", "deeplabv2", 640, 2) if on_gpu else PLAN
+    plan = plan or (Plan("resnet101_v1c", "deeplabv2", 640, 2) if on_gpu else PLAN)
     step = Step(plan, Setting(tf32=on_gpu, bfloat16=on_gpu), device)
     loaders = {
         domain: iter(

@@ -12,6 +12,7 @@ import cv2
 from bench_evaluation import BOX, PAPER, SMALL, Photographs, judged
 from bench_loaders import copy, make, stream, wait
 from measuring import now
+from stepping import Plan
 from torch.utils.data import DataLoader
 
 from sepico_pl.data.ledger import Ledger
@@ -19,6 +20,7 @@ from sepico_pl.model.inference import Inference
 
 Row = dict[str, object]
 Found = Iterator[tuple[str, Row]]
+SMOKE_PLAN = Plan("resnet10t", "light", 64, 2)
 KINDS = {"source": "gta", "target": "cityscapes"}
 WINDOW, SMOKE_BOX, SMOKE_WINDOW = [640, 640], (64, 128), [64, 64]
 
@@ -47,7 +49,7 @@ def loaders(*, smoke: bool) -> Found:
                     for domain, kind in KINDS.items()
                 }
                 begun = {"files": folder, "workers per stream": workers, "cores": os.cpu_count()}
-                waited = wait(root / folder, steps, workers)
+                waited = wait(root / folder, steps, workers, SMOKE_PLAN if smoke else None)
                 yield "loader workers beside the step", begun | rates | waited
 
 
