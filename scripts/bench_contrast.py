@@ -9,7 +9,7 @@ memory is what a call holds at most beyond its inputs. Threads: OMP_NUM_THREADS.
 
 import argparse
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -162,7 +162,7 @@ def compared(
     }
 
 
-def beside_baselines(count: int, device: str, repeats: int) -> list[Row]:
+def beside_baselines(count: int, device: str, repeats: int) -> Iterator[Row]:
     """Compare every part with its baseline for `count` pixels of a batch of two."""
     embeddings, labels = unit_pixels(count, WIDTH, CLASSES, device)
     side = math.isqrt(count // 2)
@@ -189,16 +189,16 @@ def beside_baselines(count: int, device: str, repeats: int) -> list[Row]:
             lambda: one_hot_labels(maps, scale, CLASSES, MIN_SHARE),
         ),
     }
-    for name in modes if count == min(PIXELS) else ("bank",):  # the others would take 20 GB
+    roomy = count <= min(PIXELS) or torch.device(device).type == "cuda"
+    for name in modes if roomy else ("bank",):  # the others would take 20 GB
         loss = gradient_of(mean_loss(modes[name], labels), embeddings)
         baseline = gradient_of(baselines[name], embeddings)
         torch.testing.assert_close(loss(), baseline(), rtol=1e-3, atol=1e-7)
         parts[f"{name} loss and gradient"] = loss, baseline
-    rows = []
     for what, pair in parts.items():
-        rows.append(compared(f"{what}, N = {count}", *pair, device, repeats))
-        print(*rows[-1].values(), sep=" | ", flush=True)
-    return rows
+        row = compared(f"{what}, N = {count}", *pair, device, repeats)
+        print(*row.values(), sep=" | ", flush=True)
+        yield row
 
 
 def grown(

@@ -10,6 +10,7 @@ the paper's DeepLab-v2, else by a small network.
 import argparse
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytorch_lightning as pl
@@ -23,21 +24,24 @@ from sepico_pl.data.classes import CITYSCAPES
 from sepico_pl.data.streams import EvaluationSet
 from sepico_pl.data.streets import StreetScenes
 from sepico_pl.judging import be_quiet
+from sepico_pl.model.inference import Inference
 
 SIZE, BOX = (1024, 2048), (640, 1280)
 DISTINCT = 8
+PAPER, SMALL = ("resnet101_v1c", "deeplabv2"), ("resnet10t", "light")
 
 
 class Photographs:
     """Cityscapes-like images, decoded from files, with generated labels."""
 
     def __init__(self, folder: Path, count: int) -> None:
-        make(folder, DISTINCT)
+        self.distinct = min(DISTINCT, count)
+        make(folder, self.distinct, ["cityscapes"])
         self.files = sorted(folder.glob("cityscapes/**/*.png"))
-        small = StreetScenes("day", "val", DISTINCT, (256, 512), 0, CITYSCAPES)
+        small = StreetScenes("day", "val", self.distinct, (256, 512), 0, CITYSCAPES)
         self.labels = folder / "labels"
         self.labels.mkdir()
-        for index in range(DISTINCT):
+        for index in range(self.distinct):
             label = small[index][1].repeat(4, axis=0).repeat(4, axis=1)
             Image.fromarray(label).save(self.labels / f"{index}.png")
         self.count = count
@@ -46,12 +50,12 @@ class Photographs:
         return self.count
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        image = np.asarray(Image.open(self.files[index % DISTINCT]).convert("RGB"))
+        image = np.asarray(Image.open(self.files[index % self.distinct]).convert("RGB"))
         return image, self.label(index)
 
     def label(self, index: int) -> np.ndarray:
         """Return one label."""
-        return np.asarray(Image.open(self.labels / f"{index % DISTINCT}.png"))
+        return np.asarray(Image.open(self.labels / f"{index % self.distinct}.png"))
 
     def size(self, index: int) -> tuple[int, int]:
         """Return height and width."""
@@ -67,10 +71,10 @@ class Domains(pl.LightningDataModule):
 
     domains = ("target",)
 
-    def __init__(self, scenes: Photographs, batch: int, workers: int) -> None:
+    def __init__(self, scenes: Photographs, batch: int, workers: int, box: tuple[int, int]) -> None:
         super().__init__()
         self.loader = torch.utils.data.DataLoader(
-            EvaluationSet(scenes, BOX), batch_size=batch, num_workers=workers
+            EvaluationSet(scenes, box), batch_size=batch, num_workers=workers
         )
 
     def val_dataloader(self) -> torch.utils.data.DataLoader:
@@ -82,6 +86,52 @@ class Domains(pl.LightningDataModule):
         return []
 
 
+def judged(
+    names: tuple[str, str],
+    scenes: Photographs,
+    *,
+    workers: int,
+    box: tuple[int, int] = BOX,
+    precision: Literal["32-true", "bf16-mixed"] = "32-true",
+    inference: Inference | None = None,
+) -> tuple[list[dict[str, object]], dict[str, object]]:
+    """Judge a network of this backbone and head on photographs.
+
+    Returns:
+        A row for each part, and one of the whole.
+    """
+    task = build(Plan(*names, crop=64, batch=2), "cuda" if torch.cuda.is_available() else "cpu")
+    task.batch_norm = "running"
+    task.inference = inference or task.inference
+    parts = Parts()
+    parts.watch(task.student, "encode", "network")
+    parts.watch(task.student, "decode", "network")
+    parts.watch(task, "inference", "logits to 2048x1024")
+    parts.watch(task.target_matrix, "update", "confusion matrix")
+    parts.watch(task, "validation_step", "maximum over classes")
+    data = Domains(scenes, batch=1, workers=workers, box=box)
+    trainer = pl.Trainer(
+        accelerator="auto",
+        devices=1,
+        precision=precision,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    start = now()
+    trainer.validate(task, datamodule=data, verbose=False)
+    total = now() - start
+    parts.seconds["waiting for images, and the rest"] = total - sum(parts.seconds.values())
+    count = len(scenes)
+    rows: list[dict[str, object]] = [
+        {"part": name, "ms an image": f"{1e3 * s / count:.1f}", "share": f"{s / total:.1%}"}
+        for name, s in parts.seconds.items()
+    ]
+    whole = {"images": count, "seconds": f"{total:.1f}"}
+    return rows, whole | {"images per second": f"{count / total:.2f}"}
+
+
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -89,36 +139,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     chosen = parser.parse_args()
     be_quiet()
-    on_gpu = torch.cuda.is_available()
-    names = ("resnet101_v1c", "deeplabv2") if on_gpu else ("resnet10t", "light")
-    task = build(Plan(*names, crop=64, batch=2), "cuda" if on_gpu else "cpu")
-    task.batch_norm = "running"
-    parts = Parts()
-    parts.watch(task.student, "encode", "network")
-    parts.watch(task.student, "decode", "network")
-    parts.watch(task, "inference", "logits to 2048x1024")
-    parts.watch(task.target_matrix, "update", "confusion matrix")
-    parts.watch(task, "validation_step", "maximum over classes")
+    names = PAPER if torch.cuda.is_available() else SMALL
     with tempfile.TemporaryDirectory() as folder:
-        data = Domains(Photographs(Path(folder), chosen.images), batch=1, workers=chosen.workers)
-        trainer = pl.Trainer(
-            accelerator="auto",
-            devices=1,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-        start = now()
-        trainer.validate(task, datamodule=data, verbose=False)
-        total = now() - start
-    parts.seconds["waiting for images, and the rest"] = total - sum(parts.seconds.values())
-    rows = [
-        {"part": name, "ms an image": f"{1e3 * s / chosen.images:.1f}", "share": f"{s / total:.1%}"}
-        for name, s in parts.seconds.items()
-    ]
-    whole = {"images": chosen.images, "seconds": f"{total:.1f}"}
-    whole["images per second"] = f"{chosen.images / total:.2f}"
+        scenes = Photographs(Path(folder), chosen.images)
+        rows, whole = judged(names, scenes, workers=chosen.workers)
     publish("evaluation", {f"{' + '.join(names)}, 1280x640": rows, "all": [whole]})
 
 

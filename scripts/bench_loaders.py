@@ -49,10 +49,11 @@ def ids(label: np.ndarray, table: dict[int, int]) -> np.ndarray:
     return back[label]
 
 
-def make(root: Path, count: int) -> None:
+def make(root: Path, count: int, names: Sequence[str] = tuple(SIZES)) -> None:
     """Make `count` images of each data set below `root`."""
     rng = np.random.default_rng(0)
-    for name, (height, width) in SIZES.items():
+    for name in names:
+        height, width = SIZES[name]
         scenes = StreetScenes("day", "train", count, (height // 4, width // 4), 0, CITYSCAPES)
         for index in range(1, count + 1):
             small, label = scenes[index - 1]
@@ -126,11 +127,13 @@ def copy(name: str, origin: Path, destination: Path) -> None:
     copy_all(jobs, BOXES[name], os.cpu_count() or 1)
 
 
-def wait(root: Path, steps: int) -> dict[str, object]:
-    """Train from the files below `root` and share out the time."""
+def wait(
+    root: Path, steps: int, workers: int = WORKERS, plan: Plan | None = None
+) -> dict[str, object]:
+    """Train from the files below `root`, `workers` per stream, and share out the time."""
     on_gpu = torch.cuda.is_available()
     device = "cuda" if on_gpu else "cpu"
-    plan = Plan("resnet101_v1c", "deeplabv2", 640, 2) if on_gpu else PLAN
+    plan = plan or (Plan("resnet101_v1c", "deeplabv2", 640, 2) if on_gpu else PLAN)
     step = Step(plan, Setting(tf32=on_gpu, bfloat16=on_gpu), device)
     loaders = {
         domain: iter(
@@ -138,7 +141,7 @@ def wait(root: Path, steps: int) -> dict[str, object]:
                 stream(kind, root / kind, Ledger(None), (plan.crop, plan.crop)),
                 batch_size=plan.batch,
                 sampler=range((steps + WARM_UP) * plan.batch),
-                num_workers=WORKERS,
+                num_workers=workers,
                 pin_memory=on_gpu,
             )
         )

@@ -104,6 +104,7 @@ def memory_by_phase(step: Step) -> list[Row]:
             most = torch.cuda.max_memory_allocated() - start if on_gpu else live.peak
             rows.append({"phase": phase, "GB at most": f"{most / 1e9:.3f}"})
             if on_gpu:
+                rows[-1]["GB reserved"] = f"{torch.cuda.max_memory_reserved() / 1e9:.3f}"
                 torch.cuda.reset_peak_memory_stats()
             else:
                 live.peak = live.now
@@ -128,9 +129,8 @@ def flops(run: Callable[[], None]) -> int:
     return counter.get_total_flops()
 
 
-def matmul_rate(device: str, dtype: torch.dtype) -> float:
-    """Measure the device's matrix product: floating-point operations per second."""
-    size = 8192 if torch.device(device).type == "cuda" else 2048
+def matmul_rate(device: str, dtype: torch.dtype, size: int = 8192) -> float:
+    """Measure the device's product of square matrices: floating-point operations per second."""
     left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     seconds = interleaved({"product": lambda: left @ right}, repeats=10).median("product")
     return 2 * size**3 / seconds

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import time
@@ -118,13 +119,10 @@ def now() -> float:
 
 def machine() -> dict[str, Any]:
     """Describe where and of what a measurement is."""
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True
-    )
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit.stdout.strip(),
+        "commit": commit(),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "cpu": cpu_name(),
@@ -132,6 +130,14 @@ def machine() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "gpu": gpu,
     }
+
+
+def commit() -> str:
+    """Return the commit that is checked out; "" where there is no git, or no repository."""
+    if shutil.which("git") is None:
+        return ""
+    describe = ["git", "describe", "--always", "--dirty"]
+    return subprocess.run(describe, cwd=ROOT, capture_output=True, text=True).stdout.strip()
 
 
 def cpu_name() -> str:
