@@ -1,13 +1,15 @@
 """What stands around a task while it trains: trainer, loggers, callbacks."""
 
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Callback, LearningRateMonitor
 from pytorch_lightning.loggers import Logger
 
 from sepico_pl.adapt.batch_norm import FEW_TARGET_VALUES, enough_values
-from sepico_pl.assembly import Config, build
+from sepico_pl.assembly import Config, build, refused
 from sepico_pl.boards import Scoreboard
 from sepico_pl.callbacks import SelfSufficientCheckpoint, StopOnNonFinite, Throughput
 from sepico_pl.data.datamodule import AdaptationData
@@ -54,7 +56,8 @@ def build_trainer(plain: Config, folder: Path) -> pl.Trainer:
     for every in ("val_check_interval", "log_every_n_steps"):
         settings[every] = min(settings[every], settings["max_steps"])
     loggers: list[Logger] = [
-        build("logger", logger, save_dir=str(folder)) for logger in plain["logger"].values()
+        built_by_lightning("logger", logger, save_dir=str(folder))
+        for logger in plain["logger"].values()
     ]
     callbacks: list[Callback] = [
         StopOnNonFinite(folder),
@@ -65,7 +68,7 @@ def build_trainer(plain: Config, folder: Path) -> pl.Trainer:
         callbacks.append(PicturePanel(folder / "pictures", count=plain["pictures"]))
     if loggers:
         callbacks += [LearningRateMonitor(), Throughput(), Scoreboard()]
-    trainer: pl.Trainer = build(
+    trainer: pl.Trainer = built_by_lightning(
         "trainer",
         settings,
         limit_train_batches=settings["max_steps"],
@@ -76,3 +79,15 @@ def build_trainer(plain: Config, folder: Path) -> pl.Trainer:
         enable_checkpointing=False,
     )
     return trainer
+
+
+def built_by_lightning(key: str, config: Config, **parts: object) -> Any:  # noqa: ANN401
+    """Build a trainer or logger as `assembly.build` does, in Lightning's own words of refusal too.
+
+    Raises:
+        InputError: for a value that it refuses.
+    """
+    try:
+        return build(key, config, **parts)
+    except MisconfigurationException as error:
+        raise refused(key, config, error) from error
