@@ -13,6 +13,7 @@ from sepico_pl.keeping import KeepCheckpoints, WholeCheckpoints
 from sepico_pl.loggers import CSVMetrics
 from sepico_pl.pictures import PicturePanel
 from sepico_pl.training import build_trainer
+from sepico_pl.types import InputError
 
 ALWAYS = {StopOnNonFinite, SelfSufficientCheckpoint, KeepCheckpoints}
 LOGGED = {LearningRateMonitor, Throughput, Scoreboard}
@@ -58,3 +59,8 @@ def test_without_logger_and_pictures_nobody_attends_for_them(tmp_path: Path) -> 
     assert attending(built) >= ALWAYS
     assert not attending(built) & (LOGGED | {PicturePanel})
     assert built.checkpoint_callback is None
+
+
+def test_what_lightning_refuses_is_an_input_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^pytorch_lightning\.Trainer: .*devices=0"):
+        trainer(tmp_path, "logger=none", "trainer.devices=0")
