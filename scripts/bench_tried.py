@@ -4,7 +4,10 @@ python scripts/bench_tried.py [--steps]   # --steps: whole steps too, minutes
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 import torch.nn.functional as F
@@ -20,12 +23,16 @@ from bench_contrast import (
 )
 from kornia.filters import gaussian_blur2d
 from measuring import interleaved, now, publish
+from PIL import Image
 from stepping import CPU_PLANS, Plan, Setting, Step
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
+from torchvision.io import decode_image
 
 from sepico_pl.augment.appearance import blur_kernel_size, gaussian_blur
 from sepico_pl.contrast.pixels import downscale_labels
+from sepico_pl.data.files import read_image
+from sepico_pl.data.streets import StreetScenes
 from sepico_pl.judging import be_quiet
 from sepico_pl.types import IGNORE_INDEX
 
@@ -145,6 +152,35 @@ def projections() -> Variants:
     }
 
 
+def windows() -> Variants:
+    """Send the windows of an image through the default network one by one, and two at a time."""
+    student = Step(CPU_PLANS["resnet10t"], Setting(), "cpu").task.student.eval()
+    parts = torch.randn(6, 3, 256, 256).split(1)
+    pairs = [torch.cat(parts[first : first + 2]) for first in range(0, len(parts), 2)]
+
+    @torch.no_grad()
+    def through(batches: Sequence[Tensor]) -> None:
+        for batch in batches:
+            student(batch)
+
+    return {
+        "6 windows of 256x256, two at a time": lambda: through(pairs),
+        "6 windows of 256x256, one by one": lambda: through(parts),
+    }
+
+
+def decoders(folder: Path) -> Variants:
+    """Decode a photograph of 2048x1024, as the package does and straight into a tensor."""
+    scene, _ = StreetScenes("day", "val", 1, (1024, 2048), 0)[0]
+    found: Variants = {}
+    for suffix in ("png", "jpg"):
+        path = folder / f"photograph.{suffix}"
+        Image.fromarray(scene).save(path)
+        found[f"{suffix}: read_image"] = partial(read_image, path)
+        found[f"{suffix}: torchvision.io.decode_image"] = partial(decode_image, str(path))
+    return found
+
+
 def memory_formats() -> list[Variants]:
     """Make whole steps in both memory formats."""
     found = []
@@ -191,7 +227,11 @@ def main() -> None:
         optimizers(),
         most_likely(torch.randn(1, CLASSES, 1024, 2048)),
         projections(),
+        windows(),
     ]
+    kept = TemporaryDirectory()
+    decoded = list(decoders(Path(kept.name)).items())
+    groups += [dict(decoded[:2]), dict(decoded[2:])]
     rows = []
     if chosen.steps:
         variants, first_call = compiled()

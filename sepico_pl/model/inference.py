@@ -3,6 +3,7 @@
 Shapes: B batch, C classes, H, W label size, h, w input size.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -18,7 +19,8 @@ class Inference:
     Args:
         scales: factors of the input size; probabilities are averaged over them.
         flip: average with the mirrored image's as well.
-        window: height and width of sliding windows; None to see the whole image at once.
+        window: height and width of sliding windows, of which as many go through the network
+            together as have the area of the image; None to see the whole image at once.
         stride: step between windows, at most their size; None for two thirds of it.
         class_weights: (C,) factors of the probabilities; None for none.
     """
@@ -92,22 +94,29 @@ class Inference:
         if self.window is None or self.stride is None:
             logits: Tensor = network(image).float()
             return logits
-        height, width = image.shape[-2:]
-        window = [
-            min(side, whole) for side, whole in zip(self.window, (height, width), strict=True)
-        ]
+        whole = image.shape[-2:]
+        window = [min(side, most) for side, most in zip(self.window, whole, strict=True)]
+        places = list(_places(whole, window, self.stride))
         total: Tensor | None = None
-        seen = torch.zeros(1, 1, height, width, device=image.device)
-        for top in _starts(height, window[0], self.stride[0]):
-            for left in _starts(width, window[1], self.stride[1]):
-                bottom, right = top + window[0], left + window[1]
-                part = network(image[..., top:bottom, left:right]).float()
+        seen = torch.zeros(1, 1, *whole, device=image.device)
+        at_once = max(1, math.prod(whole) // math.prod(window))
+        for first in range(0, len(places), at_once):
+            chosen = places[first : first + at_once]
+            parts = network(torch.cat([image[..., rows, columns] for rows, columns in chosen]))
+            for (rows, columns), part in zip(chosen, parts.split(len(image)), strict=True):
                 if total is None:
-                    total = part.new_zeros(*part.shape[:2], height, width)
-                total[..., top:bottom, left:right] += part
-                seen[..., top:bottom, left:right] += 1
+                    total = part.new_zeros(*part.shape[:2], *whole, dtype=torch.float32)
+                total[..., rows, columns] += part.float()
+                seen[..., rows, columns] += 1
         assert total is not None
         return total / seen
+
+
+def _places(whole: Size, window: Size, stride: Size) -> Iterator[tuple[slice, slice]]:
+    """Yield rows and columns of each window of an image."""
+    for top in _starts(whole[0], window[0], stride[0]):
+        for left in _starts(whole[1], window[1], stride[1]):
+            yield slice(top, top + window[0]), slice(left, left + window[1])
 
 
 def _starts(whole: int, window: int, stride: int) -> list[int]:
