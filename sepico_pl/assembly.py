@@ -131,7 +131,12 @@ def refused(key: str, config: Config, error: Exception) -> InputError:
 
 
 def build_data(plain: Config) -> AdaptationData:
-    """Build the domain pair and what feeds it."""
+    """Build the domain pair and what feeds it.
+
+    Raises:
+        InputError: see `build`.
+    """
+    check_offered("data", plain["data"])
     pair = build("dataset", plain["dataset"])
     data: AdaptationData = build("data", plain["data"], pair=pair, seed=plain["seed"])
     return data
@@ -141,12 +146,12 @@ def build_images(plain: Config) -> AdaptationImages:
     """Build the domain pair as `build_data` does, for a network that is not trained: no Lightning.
 
     Raises:
-        InputError: for data that is not on offer.
+        InputError: see `build`.
     """
     check_offered("data", plain["data"])
     pair = build("dataset", plain["dataset"])
     settings = {**plain["data"], TARGET: IMAGES}
-    images: AdaptationImages = build("images", settings, pair=pair, seed=plain["seed"])
+    images: AdaptationImages = build("data", settings, pair=pair, seed=plain["seed"])
     return images
 
 

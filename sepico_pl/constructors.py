@@ -78,8 +78,8 @@ RECORDED: dict[str, tuple[str, ...]] = {
     ),
 }
 """What a run that is resumed may name besides."""
-UNTRAINED: dict[str, tuple[str, ...]] = {"images": (IMAGES,)}
-"""What takes the place of "data" where nothing is trained: named by the program alone."""
+UNTRAINED: dict[str, tuple[str, ...]] = {"data": (IMAGES,)}
+"""What the program itself names where nothing is trained."""
 TYPED: dict[str, tuple[str, ...]] = {
     "logger": (
         "pytorch_lightning.loggers.CometLogger",
@@ -147,12 +147,12 @@ def _constructor(config: Config, key: str, names: tuple[str, ...]) -> Callable[.
 
 
 def check_offered(key: str, config: Config) -> None:
-    """Check that what `config` names is on offer at a key of the configuration.
+    """Check that what `config` names is on offer to configurations at a key.
 
     Raises:
         InputError: if it is not, or another of Hydra's own keys is used.
     """
-    _check(config, key, offered(key))
+    _check(config, key, PARTS[key])
 
 
 def _check(config: Config, key: str, names: tuple[str, ...]) -> None:

@@ -65,8 +65,9 @@ def in_processes(
             _check(processes)
         yield from _received(results)
     finally:
-        _end(processes)
-        signal.signal(signal.SIGTERM, before)
+        with blocked([signal.SIGTERM, signal.SIGINT]):  # a second one waits until they have ended
+            _end(processes)
+            signal.signal(signal.SIGTERM, before)
 
 
 def _received(results: "SimpleQueue[Result | Failure]") -> Iterator[Result]:
@@ -81,13 +82,18 @@ def _check(processes: Iterable[SpawnProcess]) -> None:
     """Refuse to go on without a process that somebody else ended."""
     for process in processes:
         if process.exitcode:
-            code = process.exitcode
-            how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-            message = (
-                f"one of the processes was ended by the system ({how}), as where memory runs out: "
-                "choose fewer devices"
-            )
-            raise InputError(message)
+            raise InputError(_ending(process.exitcode))
+
+
+def _ending(code: int) -> str:
+    """Say how a process ended that said nothing itself."""
+    if code == -signal.SIGKILL:
+        return (
+            "one of the processes was ended by the system (SIGKILL), as where memory runs out: "
+            "choose fewer devices"
+        )
+    how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+    return f"one of the processes ended ({how}); what it said stands above"
 
 
 def _end(processes: Iterable[SpawnProcess]) -> None:
@@ -122,6 +128,10 @@ def _run(
     try:
         for found in work(rank, number, *parts):
             results.put(found)
+    except SystemExit as ending:
+        if isinstance(ending.code, str):
+            results.put(Failure(InputError(ending.code.removeprefix("error: "))))
+        raise
     except Exception as error:
         results.put(Failure(_portable(error)))
 

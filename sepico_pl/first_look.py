@@ -23,7 +23,8 @@ ARCHIVE, OLD_PICKLE = b"PK\x03\x04", b"\x80"
 """How a checkpoint begins; before torch 1.6 it was a plain pickle."""
 EXPORTED = "config.json"
 """What the folder of an exported model holds."""
-FILES = ("checkpoint", "start", "beside")
+START = "start"
+FILES = ("checkpoint", START, "beside")
 """Keys of checkpoints."""
 OWN_FOLDERS = ("_images", "_labels")
 """How the keys of the folders of one's own data end."""
@@ -55,7 +56,8 @@ def refused_at_first_sight(
     unset = () if resumes else _unset(config)
     data = () if resumes or not reads_data else (*_roots(config), *_own_folders(config))
     devices = (*_gpu(config, root), *_devices(config, root))
-    for found in (unset, data, _absent(config), _checkpoint(config), devices):
+    files = (*_absent(config, resumes=resumes), *_checkpoint(config, resumes=resumes))
+    for found in (unset, data, files, devices):
         for message in found:
             return message
     return None
@@ -86,13 +88,13 @@ def _own_folders(config: DictConfig) -> Iterator[str]:
             yield f"dataset.{key}={text}: there is no such folder; name the one that holds them"
 
 
-def _absent(config: DictConfig) -> Iterator[str]:
-    """Look whether what a command reads is there."""
+def _absent(config: DictConfig, *, resumes: bool) -> Iterator[str]:
+    """Look whether what a command reads is there; a run that goes on starts from nothing else."""
     for key in FILES:
         text = _value(config, key)
-        if isinstance(text, str) and not _exists(text):
+        if isinstance(text, str) and not _exists(text) and not (resumes and key == START):
             yield f"{key}={text}: there is no such file"
-    weights = _value(config, "backbone.weights")
+    weights = None if resumes else _value(config, "backbone.weights")
     if isinstance(weights, str) and weights.endswith(WEIGHT_SUFFIXES) and not _exists(weights):
         yield f"backbone.weights={weights}: there is no such file"
     images = _value(config, "images")
@@ -106,21 +108,21 @@ def _absent(config: DictConfig) -> Iterator[str]:
 def _exists(path: str) -> bool:
     """Whether a file or folder is there; True where that cannot be told."""
     try:
-        return Path(path).expanduser().exists()
+        return Path(os.path.expanduser(path)).exists()
     except (OSError, ValueError):
         return True  # what reads it says what is wrong
 
 
-def _checkpoint(config: DictConfig) -> Iterator[str]:
+def _checkpoint(config: DictConfig, *, resumes: bool) -> Iterator[str]:
     for key in FILES:
         text = _value(config, key)
-        if not isinstance(text, str):
+        if not isinstance(text, str) or (resumes and key == START):
             continue
-        path = Path(text).expanduser()
+        path = Path(os.path.expanduser(text))
         if (path / "run.json").is_file() or (path / "checkpoints").is_dir():
             yield f"{key}={text}: a run folder; give one of its checkpoints: {path / 'last.ckpt'}"
         elif path.is_dir() and not (path / EXPORTED).is_file():
-            yield f"{key}={text}: there is no such file, nor an exported model"
+            yield f"{key}={text}: a folder without {EXPORTED}, and no exported model; name a file"
         elif path.is_file() and not _begins_like_a_checkpoint(path):
             yield f"{key}={text}: cannot be read as a checkpoint; give a run's last.ckpt"
 

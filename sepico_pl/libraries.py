@@ -31,7 +31,7 @@ def load_libraries(names: Sequence[str]) -> None:
 
 
 def import_quickly(names: Sequence[str]) -> None:
-    """Import libraries without what they merely look at, and without collecting garbage."""
+    """Import libraries without the modules they import and hardly use; see `stand_ins`."""
     if all(name in sys.modules for name in names):
         return
     with standing_in(unwanted()), _garbage_uncollected():
@@ -54,12 +54,11 @@ def standing_in(modules: Mapping[str, ModuleType | None]) -> Iterator[None]:
 
 @contextmanager
 def _garbage_uncollected() -> Iterator[None]:
-    """Do not look for garbage among modules that are all kept; leave them out of later looks."""
+    """Do not look for garbage where modules are made, which all stay."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()
         if was_enabled:
             gc.enable()

@@ -8,27 +8,50 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from importlib import import_module
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-COMPILER, COMPILER_UTILS = "torch._dynamo", "torch._dynamo.utils"
+SIGNALS, COMPILER, COMPILER_UTILS = "scipy.signal", "torch._dynamo", "torch._dynamo.utils"
+PACKAGES = {SIGNALS: SIGNALS, COMPILER: COMPILER, COMPILER_UTILS: COMPILER}
+"""What is imported together."""
 Function = Callable[..., Any]
 
 
 def unwanted() -> dict[str, ModuleType | None]:
     """Return by name what takes the place of modules; None for "not there"."""
-    signals = ModuleType("scipy.signal")
-    signals.hamming = None  # type: ignore[attr-defined]
     return {
         "wandb": None,
-        "scipy.signal": signals,
+        SIGNALS: _Signals(SIGNALS),
         COMPILER: _Compiler(COMPILER),
         COMPILER_UTILS: _CompilerUtils(COMPILER_UTILS),
     }
 
 
-class _Compiler(ModuleType):
-    """Stands in for torch's compiler until more of it is wanted than to exempt a function."""
+class _StandIn(ModuleType):
+    """Takes the place of a module until more of it is wanted than its subclass has."""
+
+    def __init__(self, name: str) -> None:
+        """Look like a module that was imported."""
+        super().__init__(name)
+        self.__spec__ = ModuleSpec(name, None)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        """Return what the module itself has; what every module has is looked up nowhere else."""
+        is_package = name == "__path__" and self.__name__ == COMPILER
+        if name.startswith("__") and not is_package:
+            raise AttributeError(name)
+        return getattr(_real(self.__name__), name)
+
+
+class _Signals(_StandIn):
+    """Stands in for scipy's signals."""
+
+    hamming = None
+
+
+class _Compiler(_StandIn):
+    """Stands in for torch's compiler."""
 
     def disable(self, function: Function | None = None, *args: Any, **options: Any) -> Function:  # noqa: ANN401
         """Return `function`, exempted from being compiled at its first call."""
@@ -42,35 +65,19 @@ class _Compiler(ModuleType):
 
         return exempted
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
-        """Return what the compiler itself has."""
-        return _of_real(COMPILER, name)
 
-
-class _CompilerUtils(ModuleType):
-    """Stands in for a part of it, likewise."""
+class _CompilerUtils(_StandIn):
+    """Stands in for a part of it."""
 
     def is_compile_supported(self, device_type: str) -> bool:
         """Return whether a kind of device can be compiled for."""
         supported: bool = _real(COMPILER_UTILS).is_compile_supported(device_type)
         return supported
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
-        """Return what the part itself has."""
-        return _of_real(COMPILER_UTILS, name)
-
-
-def _of_real(module: str, name: str) -> Any:  # noqa: ANN401
-    """Return an attribute of a module itself; what tells of every module tells nothing here."""
-    is_package = module == COMPILER and name == "__path__"
-    if name.startswith("__") and not is_package:
-        raise AttributeError(name)
-    return getattr(_real(module), name)
-
 
 def _real(name: str) -> ModuleType:
-    """Import a module itself, where it has not been."""
-    for one in (COMPILER, COMPILER_UTILS):
-        if isinstance(sys.modules.get(one), _Compiler | _CompilerUtils):
+    """Import a module itself, where it has not been; its stand-in and that of its part go."""
+    for one, module in list(sys.modules.items()):
+        if one.startswith(PACKAGES[name]) and isinstance(module, _StandIn):
             del sys.modules[one]
     return import_module(name)

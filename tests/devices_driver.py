@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,10 @@ def numbers(rank: int, number: int, doing: str) -> Iterator[tuple[int, int]]:
         os.kill(os.getpid(), signal.SIGKILL)
     if doing == "unspeakable":
         raise Unspeakable(1, 2)
+    if doing == "leave":
+        sys.exit("error: b.png: broken")
+    if doing == "abort":
+        os.abort()
 
 
 class Unspeakable(Exception):
@@ -32,6 +37,14 @@ class Unspeakable(Exception):
 
     def __init__(self, one: int, other: int) -> None:
         super().__init__(f"{one} and {other}")
+
+
+def deaf(rank: int, number: int, folder: Path) -> Iterator[int]:
+    """Leave this process's number, and hear no SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    (folder / str(os.getpid())).touch()
+    time.sleep(600)
+    yield rank
 
 
 def sleep(rank: int, number: int, folder: Path) -> Iterator[int]:

@@ -16,6 +16,7 @@ from photographs import street
 from PIL import Image
 
 from sepico_pl.devices import in_processes
+from sepico_pl.protocol import device_of
 from sepico_pl.types import InputError
 
 pytestmark = pytest.mark.slow
@@ -34,11 +35,43 @@ def test_processes_and_how_they_end(tmp_path: Path) -> None:
         list(in_processes(numbers, 2, "die"))
     with pytest.raises(RuntimeError, match="Unspeakable: 1 and 2"):
         list(in_processes(numbers, 2, "unspeakable"))
+    with pytest.raises(InputError, match=r"^b\.png: broken$"):
+        list(in_processes(numbers, 2, "leave"))
+    with pytest.raises(InputError, match=r"processes ended \(SIGABRT\); what it said stands above"):
+        list(in_processes(numbers, 2, "abort"))
     with pytest.raises(InputError, match="refused"):
         list(in_processes(sleep, 3, tmp_path))
     started = [int(path.name) for path in tmp_path.iterdir()]
     assert len(started) == 3
     assert not [number for number in started if Path(f"/proc/{number}").exists()]
+
+
+DEAF = """
+import sys
+from pathlib import Path
+from devices_driver import deaf
+from sepico_pl.devices import in_processes
+list(in_processes(deaf, 2, Path(sys.argv[1])))
+"""
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_leaves_nobody_behind(tmp_path: Path, second: signal.Signals) -> None:
+    root = Path(__file__).parent
+    known = os.pathsep.join([str(root), str(root.parent)])
+    command = subprocess.Popen(
+        [sys.executable, "-c", DEAF, str(tmp_path)], env={**os.environ, "PYTHONPATH": known}
+    )
+    while len(list(tmp_path.iterdir())) < 2:
+        assert command.poll() is None
+        time.sleep(0.05)
+    command.send_signal(signal.SIGTERM)
+    time.sleep(0.5)
+    command.send_signal(second)
+    assert command.wait(20) != 0
+    working = [path.name for path in tmp_path.iterdir()]
+    assert len(working) == 2
+    assert not [number for number in working if Path(f"/proc/{number}").exists()]
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +224,15 @@ def children(number: int) -> list[int]:
     return [
         int(one) for one in listed if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes()
     ]
+
+
+def test_no_more_gpus_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert device_of("gpu", 1) == torch.device("cuda", 1)
+    with pytest.raises(InputError, match="devices=3: GPUs here: 2; choose as many or fewer"):
+        device_of("gpu", 2)
+    assert device_of("cpu", 7) == torch.device("cpu")
 
 
 def test_several_gpus_where_there_are_none(

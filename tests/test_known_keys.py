@@ -87,7 +87,7 @@ def test_a_checkpoint_at_first_sight(tmp_path: Path) -> None:
         assert look(**{key: None}) is None
     empty, exported = tmp_path / "empty", tmp_path / "exported"
     empty.mkdir()
-    assert "nor an exported model" in str(look(checkpoint=str(empty)))
+    assert "a folder without config.json" in str(look(checkpoint=str(empty)))
     exported.mkdir()
     (exported / "config.json").write_text("{}")
     assert look(checkpoint=str(exported)) is None
@@ -104,6 +104,9 @@ def test_paths_at_first_sight(tmp_path: Path) -> None:
     said = "dataset.source_labels=gone: there is no such folder; name the one that holds them"
     assert look(dataset=folders) == said
     assert look(dataset=folders, resume="last") is None  # the record says where they are
+    goes_on = {"resume": "auto", "start": "gone.ckpt", "backbone": {"weights": "gone.pth"}}
+    assert look(**goes_on) is None  # it reads neither
+    assert look(checkpoint="~nobody_of_this_name/a.ckpt") is not None
     prepared = OmegaConf.create({"dataset": folders})
     assert refused_at_first_sight(prepared, reads_data=False) is None
 
