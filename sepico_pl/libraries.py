@@ -13,7 +13,7 @@ from sepico_pl.stand_ins import unwanted
 
 NETWORKS = ("segmentation_models_pytorch",)
 """What a network is built with; it brings torch."""
-TRAINING = ("pytorch_lightning", *NETWORKS)
+TRAINING = ("pytorch_lightning", *NETWORKS, "kornia.enhance", "albumentations")
 RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
 
 

@@ -1,19 +1,26 @@
 """What stands in for modules that others import and that a program of ours may never use.
 
 timm and torchvision import torch's compiler (over a second) to exempt a few functions from it; timm
-imports Weights & Biases for a log; torchmetrics imports scipy's signals to give them an old name.
+imports Weights & Biases for a log; torchmetrics imports scipy's signals to give them an old name,
+and matplotlib for the types of drawings.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from importlib import import_module
 from importlib.machinery import ModuleSpec
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 SIGNALS, COMPILER, COMPILER_UTILS = "scipy.signal", "torch._dynamo", "torch._dynamo.utils"
-PACKAGES = {SIGNALS: SIGNALS, COMPILER: COMPILER, COMPILER_UTILS: COMPILER}
+DRAWING, AXES, PLOTTING = "matplotlib", "matplotlib.axes", "matplotlib.pyplot"
+PACKAGES = {
+    SIGNALS: SIGNALS,
+    **dict.fromkeys((DRAWING, AXES, PLOTTING), DRAWING),
+    **dict.fromkeys((COMPILER, COMPILER_UTILS), COMPILER),
+}
 """What is imported together."""
 Function = Callable[..., Any]
 
@@ -23,6 +30,7 @@ def unwanted() -> dict[str, ModuleType | None]:
     return {
         "wandb": None,
         SIGNALS: _Signals(SIGNALS),
+        **_drawing(),
         COMPILER: _Compiler(COMPILER),
         COMPILER_UTILS: _CompilerUtils(COMPILER_UTILS),
     }
@@ -38,7 +46,7 @@ class _StandIn(ModuleType):
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401
         """Return what the module itself has; what every module has is looked up nowhere else."""
-        is_package = name == "__path__" and self.__name__ == COMPILER
+        is_package = name == "__path__" and self.__name__ in (COMPILER, DRAWING)
         if name.startswith("__") and not is_package:
             raise AttributeError(name)
         return getattr(_real(self.__name__), name)
@@ -48,6 +56,33 @@ class _Signals(_StandIn):
     """Stands in for scipy's signals."""
 
     hamming = None
+
+
+class _AxesLater(type):
+    """Tells what matplotlib's axes are once it is asked."""
+
+    def __instancecheck__(cls, one: object) -> bool:
+        return isinstance(one, _real(AXES).Axes)
+
+
+class _Axes(metaclass=_AxesLater):
+    """Stands in for matplotlib's class of that name."""
+
+
+def _drawing() -> dict[str, ModuleType]:
+    """Return what stands in for matplotlib: a few names for types, and the style of drawings."""
+    whole, axes, plotting = (_StandIn(name) for name in (DRAWING, AXES, PLOTTING))
+    colours, style = SimpleNamespace(Colormap=object), SimpleNamespace(context=_style)
+    vars(whole).update(axes=axes, pyplot=plotting, colors=colours)
+    vars(axes).update(Axes=_Axes)
+    vars(plotting).update(Figure=object, style=style)
+    return {DRAWING: whole, AXES: axes, PLOTTING: plotting}
+
+
+@contextmanager
+def _style(*args: Any, **options: Any) -> Iterator[None]:  # noqa: ANN401
+    with _real(PLOTTING).style.context(*args, **options):
+        yield
 
 
 class _Compiler(_StandIn):

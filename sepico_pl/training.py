@@ -34,7 +34,7 @@ def gradient_clip(plain: Config) -> GradientClip | None:
 
 
 def check_batch_norm(plain: Config, task: SegmentationTask, data: AdaptationData) -> None:
-    """Refuse batches of which batch norm would see a single value of a channel.
+    """Refuse batches of which batch norm would see a single value of a channel: of one image.
 
     Raises:
         InputError: with the remedy.
@@ -42,10 +42,10 @@ def check_batch_norm(plain: Config, task: SegmentationTask, data: AdaptationData
     trainer = plain["trainer"]
     shapes = data.smallest_batches()
     alone = (trainer["devices"], trainer["num_nodes"]) == (1, 1)
-    if alone or not trainer["sync_batchnorm"]:
+    if (alone or not trainer["sync_batchnorm"]) and shapes["training"][0] == 1:
         with enough_values(FEW_TRAINING_VALUES):
             dry_run(TrainingPass(task.student), shapes["training"])
-    if data.domains and task.batch_norm == "target":
+    if data.domains and task.batch_norm == "target" and shapes["statistics"][0] == 1:
         with enough_values(FEW_TARGET_VALUES):
             dry_run(task.student, shapes["statistics"])
 

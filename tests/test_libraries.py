@@ -38,6 +38,27 @@ with standing_in(unwanted()):
 kinds = {type(sys.modules[name]).__name__ for name in (*found, "torch._dynamo.utils")}
 print(found, callable(resample_poly), OptimizedModule.__name__, kinds)
 """
+DRAWN = """
+import sys
+import torch
+from sepico_pl.libraries import TRAINING, import_quickly
+import_quickly(TRAINING)
+before = "matplotlib" in sys.modules
+from torchmetrics.classification import MulticlassConfusionMatrix
+from torchmetrics.utilities.plot import _AX_TYPE
+matrix = MulticlassConfusionMatrix(2)
+matrix.update(torch.tensor([0, 1]), torch.tensor([0, 0]))
+figure, axes = matrix.plot()
+import matplotlib.axes
+import matplotlib.figure
+print(
+    before,
+    isinstance(figure, matplotlib.figure.Figure),
+    isinstance(axes, _AX_TYPE),
+    isinstance(3, _AX_TYPE),
+    matplotlib.__file__.endswith("__init__.py"),
+)
+"""
 COMPILED = """
 import sys, torch
 from sepico_pl.libraries import NETWORKS, import_quickly
@@ -100,6 +121,12 @@ def test_who_wants_more_of_a_module_gets_the_module() -> None:
 
 
 @pytest.mark.slow
+def test_metrics_draw_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    assert printed(DRAWN) == "False True True False True"
+
+
+@pytest.mark.slow
 def test_torchs_compiler_comes_when_it_is_wanted() -> None:
     assert printed(COMPILED) == "True 2.5 [2.0, 2.0] 1"
 
@@ -143,15 +170,16 @@ def test_nothing_is_said_where_nothing_is_loaded(capsys: pytest.CaptureFixture[s
     [
         ("sepico_pl.serving.predicting", LEFT_OUT),
         ("sepico_pl.serving.loading", LEFT_OUT),
-        ("sepico_pl.runner", ("wandb", "jinja2", "tensorboard", "sklearn")),
+        ("sepico_pl.runner", ("matplotlib", "wandb", "jinja2", "tensorboard", "sklearn")),
         ("sepico_pl.contrast.modes", (*LEFT_OUT, "timm", "hydra", "omegaconf", "torchvision")),
     ],
 )
 def test_an_import_brings_no_more_than_it_needs(module: str, absent: tuple[str, ...]) -> None:
+    needed = "()" if "contrast" in module else "TRAINING" if "runner" in module else "NETWORKS"
     code = (
         "import sys; from importlib import import_module; "
-        "from sepico_pl.libraries import NETWORKS, import_quickly; "
-        f"import_quickly(NETWORKS) if 'contrast' not in {module!r} else None; "
-        f"import_module({module!r}); print(sorted(set({absent!r}) & set(sys.modules)))"
+        "from sepico_pl.libraries import NETWORKS, TRAINING, import_quickly; "
+        f"import_quickly({needed}); import_module({module!r}); "
+        f"print(sorted(set({absent!r}) & set(sys.modules)))"
     )
     assert printed(code) == "[]"

@@ -1,5 +1,6 @@
 """Draws one street scene: sky, ground, houses, then all objects, far before near."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -35,6 +36,8 @@ Colour = NDArray[np.float64]
 SKIN = np.array([226.0, 178.0, 150.0])
 GLASS = np.array([40.0, 52.0, 70.0])
 TYRE = np.array([24.0, 24.0, 26.0])
+DASHES = np.geomspace(0.15, 1.0, 6).tolist()
+"""Depths of the marks on the road."""
 TAIL_LAMP = np.array([255.0, 50.0, 40.0])
 MARKING = np.array([226.0, 226.0, 220.0])
 BONNET_SHARE = 0.06
@@ -158,7 +161,7 @@ class Street:
         self.canvas.box(self.width / 2, self.height, self.width + 2, low, VEGETATION, ground)
         self._strip(-self.half_street, self.half_street, SIDEWALK)
         self._strip(-self.half_road, self.half_road, ROAD)
-        for depth in np.geomspace(0.15, 1.0, 6):
+        for depth in DASHES:
             if self.world == "day" or self.darkness < 0.8:
                 size = depth * self.height * 0.1
                 self.canvas.detail(
@@ -193,7 +196,8 @@ class Street:
 
     def _windows(self, offset: float, far: float, near: float, tall: float) -> None:
         window = np.array(self.look.window, float)
-        for depth in np.geomspace(far * 1.1, near * 0.92, 3).tolist():
+        first, last = far * 1.1, near * 0.92
+        for depth in (first, math.sqrt(first * last), last):
             size, x, ground = depth * self.height * 0.1, self._x(offset, depth), self._y(depth)
             for floor in (0.3, 0.55, 0.8):
                 if self.dice.random() < self.look.window_share:
