@@ -67,10 +67,20 @@ def latin_to_evaluate(folder: Path) -> None:
     own_checkpoint(folder)
 
 
+def begun(prepare):
+    """Prepare images beside a file that begins as a checkpoint does."""
+
+    def both(folder: Path) -> None:
+        (folder / "begun.ckpt").write_bytes(b"PK\x03\x04")
+        prepare(folder)
+
+    return both
+
+
 FEW = np.zeros((40, 60), np.uint8)
 FEW[:20] = 1
 EVALUATE = ["checkpoint=own.ckpt", "accelerator=cpu"]
-PREDICT = ["checkpoint=gone.ckpt", "images=night", "output=out"]
+PREDICT = ["checkpoint=begun.ckpt", "images=night", "output=out"]
 
 CASES = [
     Case(
@@ -100,7 +110,7 @@ CASES = [
         "predict: a folder of AVIF",
         PREDICT,
         ["night", "3 files left out", ".avif (3)"],
-        renamed("night", ".avif"),
+        begun(renamed("night", ".avif")),
         "predict",
     ),
     Case("a class without a pixel", [*FILES, "dataset.classes=[road,sky,car]"], code=0),
@@ -119,7 +129,7 @@ CASES = [
         "predict: a name that is not UTF-8",
         PREDICT,
         ["night/\\xe9.png", "not UTF-8", "rename"],
-        latin("night"),
+        begun(latin("night")),
         "predict",
     ),
     Case(

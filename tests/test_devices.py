@@ -240,6 +240,7 @@ def test_several_gpus_where_there_are_none(
 ) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
+    (tmp_path / "photographs").mkdir()
     for command, words in (
         ("evaluate", []),
         ("predict", ["images=photographs", "output=out"]),

@@ -128,9 +128,18 @@ def test_names_from_outside_are_text(folder: Path, tmp_path: Path) -> None:
         (["checkpoint=street.png"], "checkpoint=street.png"),
         (["checkpoint=2024"], "checkpoint=2024: there is no such file"),
         (["checkpoint=[a]"], "checkpoint=[a]: there is no such file"),
-        (["checkpoint=a", "port=abc"], "port=abc must be a positive integer <= 65535 or null"),
-        (["checkpoint=a", "port=70000"], "port=70000 must be a positive integer <= 65535"),
-        (["checkpoint=a", "open_browser=maybe"], "open_browser=maybe must be true or false"),
+        (
+            ["checkpoint=source/last.ckpt", "port=abc"],
+            "port=abc must be a positive integer <= 65535 or null",
+        ),
+        (
+            ["checkpoint=source/last.ckpt", "port=70000"],
+            "port=70000 must be a positive integer <= 65535",
+        ),
+        (
+            ["checkpoint=source/last.ckpt", "open_browser=maybe"],
+            "open_browser=maybe must be true or false",
+        ),
         (
             ["checkpoint=source/last.ckpt", "beside=other/last.ckpt"],
             "beside=other/last.ckpt: its classes are not those of source/last.ckpt",
