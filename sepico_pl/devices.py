@@ -65,9 +65,11 @@ def in_processes(
             _check(processes)
         yield from _received(results)
     finally:
-        with blocked([signal.SIGTERM, signal.SIGINT]):  # a second one waits until they have ended
-            _end(processes)
-            signal.signal(signal.SIGTERM, before)
+        interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # no second signal breaks in
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        _end(processes)
+        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGINT, interrupt)
 
 
 def _received(results: "SimpleQueue[Result | Failure]") -> Iterator[Result]:
