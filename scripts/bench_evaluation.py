@@ -86,7 +86,7 @@ class Domains(pl.LightningDataModule):
         return []
 
 
-def judged(
+def evaluated(
     names: tuple[str, str],
     scenes: Photographs,
     *,
@@ -95,7 +95,7 @@ def judged(
     precision: Literal["32-true", "bf16-mixed"] = "32-true",
     inference: Inference | None = None,
 ) -> tuple[list[dict[str, object]], dict[str, object]]:
-    """Judge a network of this backbone and head on photographs.
+    """Evaluate a network of this backbone and head on photographs.
 
     Returns:
         A row for each part, and one of the whole.
@@ -142,7 +142,7 @@ def main() -> None:
     names = PAPER if torch.cuda.is_available() else SMALL
     with tempfile.TemporaryDirectory() as folder:
         scenes = Photographs(Path(folder), chosen.images)
-        rows, whole = judged(names, scenes, workers=chosen.workers)
+        rows, whole = evaluated(names, scenes, workers=chosen.workers)
     publish("evaluation", {f"{' + '.join(names)}, 1280x640": rows, "all": [whole]})
 
 

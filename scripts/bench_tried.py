@@ -229,8 +229,8 @@ def main() -> None:
         projections(),
         windows(),
     ]
-    kept = TemporaryDirectory()
-    decoded = list(decoders(Path(kept.name)).items())
+    photographs = TemporaryDirectory()
+    decoded = list(decoders(Path(photographs.name)).items())
     groups += [dict(decoded[:2]), dict(decoded[2:])]
     rows = []
     if chosen.steps:

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 import cv2
-from bench_evaluation import BOX, PAPER, SMALL, Photographs, judged
+from bench_evaluation import BOX, PAPER, SMALL, Photographs, evaluated
 from bench_loaders import copy, make, stream, wait
 from measuring import now
 from stepping import Plan
@@ -82,10 +82,10 @@ def evaluations(device: str, *, smoke: bool) -> Found:
             scenes = Photographs(root / how, images)
             for precision in precisions:
                 inference = None if how == "whole" else Inference(window=window)
-                judged_so = partial(judged, names, workers=workers, box=box, precision=precision)
+                timed = partial(evaluated, names, workers=workers, box=box, precision=precision)
                 if device == "cuda" and how == "whole":  # the kernels are chosen, workers started
-                    judged_so(Photographs(root / f"warm-up, {precision}", 2))
-                parts, whole = judged_so(scenes, inference=inference)
+                    timed(Photographs(root / f"warm-up, {precision}", 2))
+                parts, whole = timed(scenes, inference=inference)
                 title = {"network": " + ".join(names), "how": how, "precision": precision}
                 yield f"images of 2048x1024 evaluated at {box[1]}x{box[0]}", title | whole
                 for part in parts:

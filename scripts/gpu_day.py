@@ -85,7 +85,7 @@ class Record:
             print(markdown(table, rows), flush=True)
 
     def skip(self, section: Section) -> None:
-        """Note that the budget was spent before a section."""
+        """Record that the budget was spent before a section."""
         self.content["not reached"].append(f"{section.part}: {section.title}")
         print(f"\nnot reached: {section.part}: {section.title}", flush=True)
         self.write()

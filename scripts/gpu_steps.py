@@ -57,7 +57,7 @@ def setting_rows(plan: Plan, name: str, device: str, known: dict[str, float], sm
     """
     setting = SETTINGS[name]
     if smoke and setting.compiled:
-        yield "the step", {"step": name, "note": "skipped: compiling on a CPU takes minutes"}
+        yield "the step", {"step": name, "skipped": "compiling on a CPU takes minutes"}
         return
     if "operations" not in known:
         known["operations"] = flops(Step(plan, Setting(), device).make)

@@ -22,14 +22,13 @@ from sepico_pl.plain_data import check_file_config
 from sepico_pl.quoting import first_line
 from sepico_pl.resuming import FREE_ON_RESUME, flat
 from sepico_pl.tensor_files import write_tensors
-from sepico_pl.typed_paths import DATA_PATHS
+from sepico_pl.typed_paths import DATA_PATHS, OWN_FOLDERS
 from sepico_pl.types import InputError
 
 if TYPE_CHECKING:  # what predicts does not import Lightning
     from sepico_pl.data.datamodule import AdaptationData
     from sepico_pl.task import SegmentationTask
 
-FOLDER_KEYS = ("_images", "_labels")
 PARTS = ("dataset", "data", "backbone", "head", "contrast", "adapt", "optim", "seed")
 
 
@@ -132,7 +131,7 @@ def _move_dataset(plain: Config, root: str) -> None:
     recorded = {
         key: os.path.abspath(value)
         for key, value in dataset.items()
-        if key.endswith(FOLDER_KEYS) and isinstance(value, str)
+        if key.endswith(OWN_FOLDERS) and isinstance(value, str)
     }
     if not recorded:
         message = (

@@ -139,6 +139,7 @@ def _run(
 
 
 def _leave(signum: int, _: FrameType | None) -> NoReturn:
+    signal.signal(signum, signal.SIG_IGN)
     sys.exit(128 + signum)
 
 

@@ -38,7 +38,7 @@ FILES: dict[str, Rule] = {
 
 
 def evaluate(config: DictConfig) -> dict[str, dict[str, float]]:
-    """Judge a checkpoint on target and source validation; print and write the scores.
+    """Evaluate a checkpoint on target and source validation; print and write the scores.
 
     Returns:
         Scores in percent by domain, then by "mIoU", "mIoU<n>" of class subsets and "IoU/<class>".
@@ -51,7 +51,7 @@ def evaluate(config: DictConfig) -> dict[str, dict[str, float]]:
     data, task, benchmark = prepared(plain)
     output = scores_file(plain, benchmark)
     if not data.domains:
-        message = f"checkpoint={path}: its data set has no validation labels to judge on"
+        message = f"checkpoint={path}: its data set has no validation labels to evaluate on"
         raise InputError(message)
     protocol = protocol_of(plain, data, task, benchmark)
     check_writable(output, "output")
@@ -72,7 +72,7 @@ def evaluate(config: DictConfig) -> dict[str, dict[str, float]]:
 
 
 def prepared(plain: Config) -> tuple[AdaptationData, SegmentationTask, Benchmark | None]:
-    """Load a checkpoint with the images to judge it on: its own, or those of a benchmark."""
+    """Load a checkpoint with the images to evaluate it on: its own, or those of a benchmark."""
     data, task = rebuilt(plain)
     benchmark = chosen_target(plain, task)
     if benchmark is None:

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sepico_pl.known_keys import GROUP_WITH_KEYS, Node, plain, refused_hydra_key, refused_key
 from sepico_pl.quoting import no_images, no_root
+from sepico_pl.typed_paths import OWN_FOLDERS
 
 ARCHIVE, OLD_PICKLE = b"PK\x03\x04", b"\x80"
 """How a checkpoint begins; before torch 1.6 it was a plain pickle."""
@@ -26,8 +27,6 @@ EXPORTED = "config.json"
 START = "start"
 FILES = ("checkpoint", START, "beside")
 """Keys of checkpoints."""
-OWN_FOLDERS = ("_images", "_labels")
-"""How the keys of the folders of one's own data end."""
 WEIGHT_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
 UNWRITTEN = {".hydra", "run.lock"}
 """What lies in a run folder before the run writes anything."""

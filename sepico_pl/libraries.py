@@ -14,6 +14,7 @@ from sepico_pl.stand_ins import unwanted
 NETWORKS = ("segmentation_models_pytorch",)
 """What a network is built with; it brings torch."""
 TRAINING = ("pytorch_lightning", *NETWORKS, "kornia.enhance", "albumentations")
+"""What a network is trained and evaluated with."""
 RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
 
 

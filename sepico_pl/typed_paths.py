@@ -8,7 +8,9 @@ from pathlib import Path
 
 from sepico_pl.quoting import quoted_value
 
-DATA_PATHS = ("_images", "_labels", ".root", ".listed")
+OWN_FOLDERS = ("_images", "_labels")
+"""How the keys of the folders of one's own data end."""
+DATA_PATHS = (*OWN_FOLDERS, ".root", ".listed")
 """How the keys of paths below `dataset` end."""
 ESCAPED = re.compile(r"\\([\\=,\[\]{}() '\":])")
 LEFT_ALONE = ("'", '"', "${", "$")

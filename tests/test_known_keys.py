@@ -10,8 +10,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from sepico_pl.cli import find_conf
-from sepico_pl.first_look import known_keys, may_have_gpu, refused_at_first_sight
+from sepico_pl.first_look import MOST_DEVICES, known_keys, may_have_gpu, refused_at_first_sight
 from sepico_pl.known_keys import default_keys, nearest_key, plain, refused_key
+from sepico_pl.limits import DEVICE_COUNT
 
 HAS_NO_GPU = not may_have_gpu()
 
@@ -109,6 +110,12 @@ def test_paths_at_first_sight(tmp_path: Path) -> None:
     assert look(checkpoint="~nobody_of_this_name/a.ckpt") is not None
     prepared = OmegaConf.create({"dataset": folders})
     assert refused_at_first_sight(prepared, reads_data=False) is None
+
+
+def test_devices_have_one_limit() -> None:
+    assert DEVICE_COUNT.high == MOST_DEVICES
+    assert look(devices=MOST_DEVICES) is None
+    assert f"<= {MOST_DEVICES}" in str(look(devices=MOST_DEVICES + 1))
 
 
 def test_a_gpu_at_first_sight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

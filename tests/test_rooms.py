@@ -42,7 +42,7 @@ MAY_IMPORT = {
     "signatures": set(),
     "known_keys": {"signatures"},
     "typed_paths": {"quoting"},
-    "first_look": {"known_keys", "quoting"},
+    "first_look": {"known_keys", "quoting", "typed_paths"},
     "cli": FOUNDATION | {"first_look", "known_keys", "libraries", "multirun"},
     "resuming": {"cli", "folder_lock", "json_files", "quoting", "types"},
     "plain_data": FOUNDATION | {"constructors", "limits"},

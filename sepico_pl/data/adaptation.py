@@ -32,7 +32,7 @@ class AdaptationImages:
     Args:
         pair: the source and target domain.
         source_size: height and width that source images are resized into.
-        target_size: the same of target images, in training and judging.
+        target_size: the same of target images, in training and evaluation.
         crop_size: height and width of training crops.
         crop_tries: how often a source crop is drawn again.
         largest_share: a source crop with a class of this share or more is drawn again.
@@ -40,7 +40,7 @@ class AdaptationImages:
         rare_class_pixels: pixels of a rare class that an image must exceed, for crops of 640x640;
             they scale with the crop's area.
         batch_size: source and target images per step and process.
-        judge_batch_size: images per batch when judging.
+        judge_batch_size: images per batch when evaluating.
         statistics_images: target images whose statistics batch norm takes under the target policy.
         workers: loader processes per stream; 0 loads in the training process.
         seed: of the run.
@@ -110,7 +110,7 @@ class AdaptationImages:
 
     @property
     def domains(self) -> list[str]:
-        """Those that are judged, in the order of the validation loaders."""
+        """Those that are evaluated, in the order of the validation loaders."""
         return list(self.judged)
 
     def check_training(self, ledger: Ledger) -> None:
@@ -125,7 +125,7 @@ class AdaptationImages:
         check_crop_fits(target.size, self.crop_size)
 
     def check_judging(self, ledger: Ledger) -> None:
-        """Decode every file that judging will read and the ledger does not know.
+        """Decode every file that evaluation will read and the ledger does not know.
 
         Raises:
             InputError: for what cannot be used.

@@ -1,6 +1,5 @@
 """Draws one street scene: sky, ground, houses, then all objects, far before near."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -36,8 +35,7 @@ Colour = NDArray[np.float64]
 SKIN = np.array([226.0, 178.0, 150.0])
 GLASS = np.array([40.0, 52.0, 70.0])
 TYRE = np.array([24.0, 24.0, 26.0])
-DASHES = np.geomspace(0.15, 1.0, 6).tolist()
-"""Depths of the marks on the road."""
+MARKING_DEPTHS = np.geomspace(0.15, 1.0, 6).tolist()
 TAIL_LAMP = np.array([255.0, 50.0, 40.0])
 MARKING = np.array([226.0, 226.0, 220.0])
 BONNET_SHARE = 0.06
@@ -161,7 +159,7 @@ class Street:
         self.canvas.box(self.width / 2, self.height, self.width + 2, low, VEGETATION, ground)
         self._strip(-self.half_street, self.half_street, SIDEWALK)
         self._strip(-self.half_road, self.half_road, ROAD)
-        for depth in DASHES:
+        for depth in MARKING_DEPTHS:
             if self.world == "day" or self.darkness < 0.8:
                 size = depth * self.height * 0.1
                 self.canvas.detail(
@@ -196,8 +194,7 @@ class Street:
 
     def _windows(self, offset: float, far: float, near: float, tall: float) -> None:
         window = np.array(self.look.window, float)
-        first, last = far * 1.1, near * 0.92
-        for depth in (first, math.sqrt(first * last), last):
+        for depth in (far * 1.1, (1.012 * far * near) ** 0.5, near * 0.92):
             size, x, ground = depth * self.height * 0.1, self._x(offset, depth), self._y(depth)
             for floor in (0.3, 0.55, 0.8):
                 if self.dice.random() < self.look.window_share:
