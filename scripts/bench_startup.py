@@ -3,7 +3,8 @@
     python scripts/bench_startup.py
     python scripts/bench_startup.py --beside ../before   # alternating with another checkout
 
-Whole processes; the checkouts take turns, the first turn does not count.
+Whole processes; the checkouts take turns, the first turn does not count. Then what of a first
+step's seconds goes where, in this checkout.
 """
 
 import argparse
@@ -20,6 +21,32 @@ from measuring import publish
 HERE = Path(__file__).resolve().parents[1]
 HEAVY = ("torch", "pytorch_lightning", "torchmetrics", "wandb", "matplotlib")
 NO_TARGET_IMAGES = "batch_norm=running"
+PARTS = """
+from time import perf_counter
+def part(what):
+    global start
+    print(perf_counter() - start, what)
+    start = perf_counter()
+start = perf_counter()
+import sepico_pl.train
+part("import of Hydra")
+from sepico_pl.libraries import TRAINING, import_quickly
+import_quickly(["torch"])
+part("import of torch")
+import_quickly(TRAINING[:1])
+part("import of Lightning")
+import_quickly(TRAINING[1:])
+part("import of networks and images")
+import sepico_pl.runner
+part("import of the package")
+import torch._dynamo.eval_frame
+part("import of torch's compiler, not part of a first step")
+from sepico_pl.data.rare_classes import count_classes
+from sepico_pl.data.streets import StreetScenes
+start = perf_counter()
+count_classes(StreetScenes("day", "train", 600, (64, 128), 0), 9)
+part("classes of 600 generated labels")
+"""
 
 
 def command(program: str, *words: str) -> list[str]:
@@ -35,6 +62,22 @@ def seconds(checkout: Path, words: list[str], *, status: int = 0) -> float:
     if done.returncode != status:
         raise SystemExit(done.stdout + done.stderr)
     return took
+
+
+def seconds_to_first_word(checkout: Path) -> float:
+    """Time the default training until it prints something."""
+    with tempfile.TemporaryDirectory() as name:
+        start = time.perf_counter()
+        words = command("train", f"hydra.run.dir={name}/run")
+        with subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=checkout
+        ) as run:
+            line = run.stdout.readline()
+            took = time.perf_counter() - start
+            if not line:
+                raise SystemExit(f"{words} printed nothing")
+            run.kill()
+        return took
 
 
 def seconds_to_first_step(checkout: Path) -> float:
@@ -79,6 +122,7 @@ def measures(folder: Path) -> dict[str, Callable[[Path], float]]:
     absent = ("checkpoint=absent.ckpt", f"images={picture}", f"output={folder}/none")
     return {
         "train --help": lambda checkout: seconds(checkout, command("train", "--help")),
+        "train, first word": seconds_to_first_word,
         "train, first step": seconds_to_first_step,
         "predict, one image": predict,
         "predict, a checkpoint that is not there": lambda checkout: seconds(
@@ -101,6 +145,18 @@ def imported(folder: Path, checkout: Path) -> dict[str, object]:
         cwd=checkout,
     )
     return {"sepico_pl.load imports": done.stdout.strip()}
+
+
+def parts(repeats: int) -> list[dict[str, object]]:
+    """Return medians of the seconds of imports, as training makes them, and of its labels."""
+    found: dict[str, list[float]] = {}
+    for _ in range(repeats):
+        words = [sys.executable, "-c", PARTS]
+        done = subprocess.run(words, check=True, capture_output=True, text=True, cwd=HERE)
+        for line in done.stdout.splitlines():
+            took, what = line.split(maxsplit=1)
+            found.setdefault(what, []).append(float(took))
+    return [{"part": what, "s": f"{statistics.median(took):.2f}"} for what, took in found.items()]
 
 
 def main() -> None:
@@ -127,7 +183,7 @@ def main() -> None:
             rows.append(row)
             print(*row.values(), sep=" | ", flush=True)
         loaded = [{"checkout": c, **imported(Path(name), f)} for c, f in checkouts.items()]
-    publish("startup", {"start-up": rows, "packages": loaded})
+    publish("startup", {"start-up": rows, "parts": parts(chosen.repeats), "packages": loaded})
 
 
 if __name__ == "__main__":

@@ -3,13 +3,11 @@
 import gc
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from types import ModuleType
-from typing import cast
 
-from sepico_pl.stand_ins import unwanted
+from sepico_pl.stand_ins import compiler, stand_in, standing_in, unwanted
 
 NETWORKS = ("segmentation_models_pytorch",)
 """What a network is built with; it brings torch."""
@@ -35,22 +33,10 @@ def import_quickly(names: Sequence[str]) -> None:
     """Import libraries without the modules they import and hardly use; see `stand_ins`."""
     if all(name in sys.modules for name in names):
         return
+    stand_in(compiler())
     with standing_in(unwanted()), _garbage_uncollected():
         for name in names:
             import_module(name)
-
-
-@contextmanager
-def standing_in(modules: Mapping[str, ModuleType | None]) -> Iterator[None]:
-    """Let others take the place of modules that are not imported yet; None for "not there"."""
-    new = {name: module for name, module in modules.items() if name not in sys.modules}
-    sys.modules.update(cast(dict[str, ModuleType], new))
-    try:
-        yield
-    finally:
-        for name, module in new.items():
-            if sys.modules.get(name) is module:
-                del sys.modules[name]
 
 
 @contextmanager

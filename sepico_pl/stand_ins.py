@@ -1,18 +1,19 @@
 """What stands in for modules that others import and that a program of ours may never use.
 
-timm and torchvision import torch's compiler (over a second) to exempt a few functions from it; timm
-imports Weights & Biases for a log; torchmetrics imports scipy's signals to give them an old name,
-and matplotlib for the types of drawings.
+Optimizers, timm and torchvision import torch's compiler (over a second) to exempt a few functions
+from it, Lightning to tell what it made; timm imports Weights & Biases for a log; torchmetrics
+imports scipy's signals to give them an old name, and matplotlib for the types of drawings.
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 SIGNALS, COMPILER, COMPILER_UTILS = "scipy.signal", "torch._dynamo", "torch._dynamo.utils"
 DRAWING, AXES, PLOTTING = "matplotlib", "matplotlib.axes", "matplotlib.pyplot"
@@ -26,30 +27,93 @@ Function = Callable[..., Any]
 
 
 def unwanted() -> dict[str, ModuleType | None]:
-    """Return by name what takes the place of modules; None for "not there"."""
-    return {
-        "wandb": None,
-        SIGNALS: _Signals(SIGNALS),
-        **_drawing(),
-        COMPILER: _Compiler(COMPILER),
-        COMPILER_UTILS: _CompilerUtils(COMPILER_UTILS),
-    }
+    """Return by name what takes the place of modules while libraries are imported.
+
+    Returns:
+        None for "not there".
+    """
+    return {"wandb": None, SIGNALS: _Signals(SIGNALS), **_drawing()}
+
+
+def compiler() -> dict[str, ModuleType]:
+    """Return what takes the place of torch's compiler until something is compiled."""
+    return {COMPILER: _Compiler(COMPILER), COMPILER_UTILS: _CompilerUtils(COMPILER_UTILS)}
+
+
+@contextmanager
+def standing_in(modules: Mapping[str, ModuleType | None]) -> Iterator[None]:
+    """Let others take the place of modules that are not imported yet; None for "not there"."""
+    new = stand_in(modules)
+    try:
+        yield
+    finally:
+        for name in new:
+            if sys.modules.get(name) is modules[name]:
+                del sys.modules[name]
+
+
+def stand_in(modules: Mapping[str, ModuleType | None]) -> list[str]:
+    """Let others take the place of modules until more of these is wanted.
+
+    Returns:
+        The names of those that are not imported yet; the others stay.
+    """
+    if not any(isinstance(finder, _Parts) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Parts())
+    new = [name for name in modules if name not in sys.modules]
+    sys.modules.update(cast(dict[str, ModuleType], {name: modules[name] for name in new}))
+    return new
 
 
 class _StandIn(ModuleType):
     """Takes the place of a module until more of it is wanted than its subclass has."""
 
     def __init__(self, name: str) -> None:
-        """Look like a module that was imported."""
+        """Look like a package that was imported."""
         super().__init__(name)
-        self.__spec__ = ModuleSpec(name, None)
+        self.__spec__ = ModuleSpec(name, None, is_package=True)
+        self.__path__: list[str] = []
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401
         """Return what the module itself has; what every module has is looked up nowhere else."""
-        is_package = name == "__path__" and self.__name__ in (COMPILER, DRAWING)
-        if name.startswith("__") and not is_package:
+        if name.startswith("__"):
             raise AttributeError(name)
         return getattr(_real(self.__name__), name)
+
+
+class _Parts(MetaPathFinder):
+    """Finds the parts of packages that have stand-ins: those of the packages themselves."""
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,
+        target: ModuleType | None = None,
+    ) -> ModuleSpec | None:
+        """Return how a part is imported; None where its package has no stand-in."""
+        package = fullname.rpartition(".")[0]
+        if not isinstance(sys.modules.get(package), _StandIn):
+            return None
+        _real(package)
+        part = import_module(fullname)
+        del sys.modules[fullname]  # what is there would be read from its file once more
+        return ModuleSpec(fullname, _Imported(part))
+
+
+class _Imported(Loader):
+    """Loads a module that is imported already."""
+
+    def __init__(self, module: ModuleType) -> None:
+        """Take it as it is."""
+        self.module, self.spec = module, module.__spec__
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """Return the module."""
+        return self.module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Leave it as it was."""
+        vars(module)["__spec__"] = self.spec
 
 
 class _Signals(_StandIn):
@@ -58,15 +122,16 @@ class _Signals(_StandIn):
     hamming = None
 
 
-class _AxesLater(type):
-    """Tells what matplotlib's axes are once it is asked."""
+class _ClassOf(type):
+    """A class that stands in for the one of its name in a module; its instances are that one's."""
+
+    module: str
 
     def __instancecheck__(cls, one: object) -> bool:
-        return isinstance(one, _real(AXES).Axes)
-
-
-class _Axes(metaclass=_AxesLater):
-    """Stands in for matplotlib's class of that name."""
+        """Return whether it is of that class; nothing is while the module is not imported."""
+        module = sys.modules.get(cls.module)
+        is_imported = module is not None and not isinstance(module, _StandIn)
+        return is_imported and isinstance(one, getattr(module, cls.__name__))
 
 
 def _drawing() -> dict[str, ModuleType]:
@@ -74,7 +139,7 @@ def _drawing() -> dict[str, ModuleType]:
     whole, axes, plotting = (_StandIn(name) for name in (DRAWING, AXES, PLOTTING))
     colours, style = SimpleNamespace(Colormap=object), SimpleNamespace(context=_style)
     vars(whole).update(axes=axes, pyplot=plotting, colors=colours)
-    vars(axes).update(Axes=_Axes)
+    vars(axes).update(Axes=_ClassOf("Axes", (), {"module": AXES}))
     vars(plotting).update(Figure=object, style=style)
     return {DRAWING: whole, AXES: axes, PLOTTING: plotting}
 
@@ -86,19 +151,25 @@ def _style(*args: Any, **options: Any) -> Iterator[None]:  # noqa: ANN401
 
 
 class _Compiler(_StandIn):
-    """Stands in for torch's compiler."""
+    """Stands in for torch's compiler: without it nothing is being compiled."""
+
+    OptimizedModule = _ClassOf("OptimizedModule", (), {"module": COMPILER})
 
     def disable(self, function: Function | None = None, *args: Any, **options: Any) -> Function:  # noqa: ANN401
-        """Return `function`, exempted from being compiled at its first call."""
+        """Return `function`, exempted from being compiled once there is a compiler."""
         if function is None:
-            decorator: Function = _real(COMPILER).disable(None, *args, **options)
-            return decorator
+            return lambda one: self.disable(one, *args, **options)
 
         @wraps(function)
         def exempted(*given: Any, **named: Any) -> Any:  # noqa: ANN401
+            if isinstance(sys.modules.get(COMPILER, self), _StandIn):
+                return function(*given, **named)
             return _real(COMPILER).disable(function, *args, **options)(*given, **named)
 
         return exempted
+
+    def graph_break(self, msg: str = "") -> None:
+        """Do nothing: there is no graph."""
 
 
 class _CompilerUtils(_StandIn):

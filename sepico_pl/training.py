@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Callback, LearningRateMonitor
 from pytorch_lightning.loggers import Logger
@@ -53,6 +54,8 @@ def check_batch_norm(plain: Config, task: SegmentationTask, data: AdaptationData
 def build_trainer(plain: Config, folder: Path) -> pl.Trainer:
     """Build the trainer with its loggers and callbacks; everything it writes goes into `folder`."""
     settings = {key: value for key, value in plain["trainer"].items() if key not in CLIPPING}
+    if not (settings["deterministic"] or torch.are_deterministic_algorithms_enabled()):
+        settings["deterministic"] = None  # saying no would import torch's compiler
     for every in ("val_check_interval", "log_every_n_steps"):
         settings[every] = min(settings[every], settings["max_steps"])
     loggers: list[Logger] = [

@@ -189,13 +189,29 @@ def test_what_no_process_can_use_is_one_line(
     assert not content(tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("signum", "status", "line"),
+    [
+        (signal.SIGKILL, 1, "error: one of the processes was ended by the system (SIGKILL)"),
+        (signal.SIGTERM, 143, ""),
+        (signal.SIGINT, 130, ""),
+    ],
+    ids=["one of them killed", "terminated", "Ctrl-C"],
+)
 def test_ended_processes_leave_nothing_and_the_rest_is_made_later(
-    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    signum: signal.Signals,
+    status: int,
+    line: str,
 ) -> None:
     photographs(tmp_path / "photographs", 40)
     given = [f"checkpoint={trained}", "images=photographs", "accelerator=cpu", "batch_size=1"]
     command = [sys.executable, "-m", "sepico_pl.predict", *given, "devices=2", "output=out"]
-    running = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     out = tmp_path / "out"
     until = time.monotonic() + 100
     while len(list(out.glob("overlay/*.jpg"))) < 4:
@@ -203,11 +219,16 @@ def test_ended_processes_leave_nothing_and_the_rest_is_made_later(
         assert running.poll() is None
         time.sleep(0.01)
     workers = children(running.pid)
-    os.kill(workers[0], signal.SIGKILL)
+    if signum == signal.SIGKILL:
+        os.kill(workers[0], signum)
+    elif signum == signal.SIGINT:
+        os.killpg(running.pid, signum)  # as a terminal does
+    else:
+        running.send_signal(signum)
     _, said = running.communicate(timeout=60)
-    assert running.returncode == 1
-    (line,) = said.splitlines()
-    assert line.startswith("error: one of the processes was ended by the system (SIGKILL)")
+    assert running.returncode == status
+    assert said.startswith(line)
+    assert len(said.splitlines()) == bool(line)
     assert not [number for number in workers if Path(f"/proc/{number}").exists()]
     made = len(list(out.glob("confidence/*.png")))
     assert 4 <= made < 40

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 from command_line import configured
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import LearningRateMonitor
@@ -64,3 +65,17 @@ def test_without_logger_and_pictures_nobody_attends_for_them(tmp_path: Path) -> 
 def test_what_lightning_refuses_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"^pytorch_lightning\.Trainer: .*devices=0"):
         trainer(tmp_path, "logger=none", "trainer.devices=0")
+
+
+@pytest.mark.parametrize("asked", [True, False])
+@pytest.mark.parametrize("before", [True, False])
+def test_a_job_is_as_deterministic_as_it_asks_whatever_the_one_before_was(
+    tmp_path: Path, before: bool, asked: bool
+) -> None:
+    was = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(before)
+    try:
+        trainer(tmp_path, "logger=none", "pictures=0", f"trainer.deterministic={asked}")
+        assert torch.are_deterministic_algorithms_enabled() is asked
+    finally:
+        torch.use_deterministic_algorithms(was)

@@ -1,4 +1,6 @@
-"""Networks that a file's configuration asks for: no larger than the weights beside it explain.
+"""What networks allocate and fill with random numbers while they are built.
+
+Networks that a file's configuration asks for are no larger than the weights beside it explain.
 
 A few hundred bytes of configuration can name a network of gigabytes. It is refused while it is
 built, before the tensor that is one too many is allocated.
@@ -39,13 +41,45 @@ def bounded_by(tensors: Mapping[Any, object], what: str) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def shapes_unfilled() -> Iterator[None]:
+    """Draw no random numbers for tensors without values: torch imports sympy (0.4 s) for that."""
+    with _ShapesUnfilled():  # type: ignore[no-untyped-call]
+        yield
+
+
 def bytes_of(tensors: Mapping[Any, object]) -> int:
     """Return the bytes that tensors hold; those of values they share count once."""
     storages = [one.untyped_storage() for one in tensors.values() if isinstance(one, Tensor)]
     return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
 
-class _Budget(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Building(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Sees what a network that is being built asks of torch."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Never: no network is compiled while it is built."""
+        return False
+
+
+class _ShapesUnfilled(_Building):  # type: ignore[no-untyped-call]
+    """Fills no tensor without values at random."""
+
+    def __torch_dispatch__(
+        self,
+        func: OpOverload[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401
+        """Call an operator of torch, unless it fills what has no values."""
+        if func in RANDOM_STARTS and args[0].is_meta:
+            return args[0]
+        return func(*args, **(kwargs or {}))
+
+
+class _Budget(_Building):  # type: ignore[no-untyped-call]
     """Counts what is allocated, each tensor before it is, and fills none at random.
 
     Args:
@@ -58,11 +92,6 @@ class _Budget(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.held, self.what = held, what
         self.used = 0
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Never: no network is compiled while it is built."""
-        return False
 
     def __torch_dispatch__(
         self,

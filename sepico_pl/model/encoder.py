@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from sepico_pl.model.allocation import shapes_unfilled
 from sepico_pl.model.weights import adopt_file, is_classifier
 from sepico_pl.quoting import first_line
 from sepico_pl.types import InputError
@@ -96,7 +97,7 @@ class SmpEncoder(Encoder):
             raise InputError(message)
         refuse_remote(name)
         hub, file = weights_source(weights)
-        with fetching(name, weights):
+        with fetching(name, weights), shapes_unfilled():
             pretrained = True if hub and name.startswith(TIMM) else hub
             network: nn.Module = smp.encoders.get_encoder(
                 name, weights=pretrained, output_stride=output_stride
