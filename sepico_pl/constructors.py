@@ -30,6 +30,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "sepico_pl.data.camvid.camvid",
         "sepico_pl.data.own.folder",
         "sepico_pl.data.pair.domain_pair",
+        "sepico_pl.data.street_source.streets_to_camvid",
         "sepico_pl.data.streets.streets",
     ),
     "data": ("sepico_pl.data.datamodule.AdaptationData",),
@@ -58,7 +59,11 @@ PARTS: dict[str, tuple[str, ...]] = {
 }
 """What a checkpoint or an exported folder may name, by the key of the configuration."""
 NESTED: dict[str, tuple[str, ...]] = {
-    "dataset": BENCHMARKS,
+    "dataset": (
+        *BENCHMARKS,
+        "sepico_pl.data.own.photographs",
+        "sepico_pl.data.street_source.StreetsSource",
+    ),
     "adapt": (
         "sepico_pl.adapt.class_weights.log_frequency_weights",
         "sepico_pl.adapt.pseudo_labels.DayNightVote",

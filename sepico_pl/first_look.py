@@ -79,12 +79,12 @@ def _roots(config: DictConfig) -> Iterator[str]:
 
 def _own_folders(config: DictConfig) -> Iterator[str]:
     """Look at the folders of one's own data."""
-    dataset = _value(config, "dataset")
-    for key in dataset or ():
-        text = _value(config, f"dataset.{key}")
-        is_folder = key.endswith(OWN_FOLDERS) and isinstance(text, str)
-        if is_folder and not _exists(text):
-            yield f"dataset.{key}={text}: there is no such folder; name the one that holds them"
+    for group in ("dataset", "dataset.target"):
+        for key in _value(config, group) or ():
+            text = _value(config, f"{group}.{key}")
+            is_folder = key.endswith(OWN_FOLDERS) and isinstance(text, str)
+            if is_folder and not _exists(text):
+                yield f"{group}.{key}={text}: there is no such folder; name the one that holds them"
 
 
 def _absent(config: DictConfig, *, resumes: bool) -> Iterator[str]:

@@ -407,6 +407,17 @@ CONFIGS = [
     Case("config folder absent", [*STREETS, "--config-dir", "mine"], ["mine"]),
     Case("config broken", [*STREETS, "contrast=mine", "--config-dir", "conf"], ["mine.yaml"], broken_config),
     Case("data set not named whole", ["dataset=folder", *SHORT], ["dataset."]),
+    Case(
+        "photographs absent",
+        ["dataset=benchmark", "source=streets", "target=folder",
+         "dataset.target.train_images=nowhere", *SHORT],
+        ["dataset.target.train_images=nowhere", "no such folder"],
+    ),
+    Case(
+        "a world of the streets unknown",
+        ["dataset=streets_to_camvid", "dataset.root=nowhere", "dataset.worlds=[dusk]", *SHORT],
+        ["worlds=['dusk']", "choose day, night or both"],
+    ),
     Case("data set root absent", ["dataset=camvid", "dataset.root=nowhere", *SHORT], ["nowhere"]),
     Case("resume from nothing", [*STREETS, "resume=last"], ["resume=last", "no checkpoint"]),
     Case("resume from a missing file", [*STREETS, "resume=a.ckpt"], ["resume=a.ckpt"]),

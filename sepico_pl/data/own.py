@@ -5,8 +5,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sepico_pl.data.benchmark import Benchmark
 from sepico_pl.data.checks import Pair
+from sepico_pl.data.classes import TRAIN_IDS
 from sepico_pl.data.datasets import ImageFolder, SegmentationFolder, listed
+from sepico_pl.data.labels import IdLabels
 from sepico_pl.data.listing import all_by_stem, all_images
 from sepico_pl.data.own_rules import (
     check_lists,
@@ -84,6 +87,42 @@ def folder(
         target_train=ImageFolder(partial(all_images, Path(target_images), named)),
         source_val=labelled(source_val_images, source_val_labels, "source_val"),
         target_val=labelled(target_val_images, target_val_labels, "target_val"),
+    )
+
+
+def photographs(
+    train_images: str, val_images: str | None = None, val_labels: str | None = None
+) -> Benchmark:
+    """One's own photographs as the target of any benchmark, in its nineteen classes.
+
+    Args:
+        train_images: folder of unlabelled images, of any sizes.
+        val_images: labelled images to evaluate on, and
+        val_labels: a PNG of the same stem for each, of the benchmark's train ids (0 to 18, 255
+            ignored); None for none.
+
+    Raises:
+        InputError: for images to evaluate on without labels, or labels without images.
+    """
+    if (val_images is None) != (val_labels is None):
+        message = "dataset.target.val_images and dataset.target.val_labels go together; give both"
+        raise InputError(message)
+    named = [Path(one) for one in (train_images, val_images, val_labels) if one is not None]
+
+    def find(split: str) -> list[Pair]:
+        if split == "val" and val_images is not None and val_labels is not None:
+            return pairs_by_stem(Path(val_images), Path(val_labels), named)
+        images = all_images(Path(train_images), named)
+        return [(image, image) for image in images]
+
+    return Benchmark(
+        name="folder",
+        root=Path(train_images),
+        find=find,
+        code=IdLabels(TRAIN_IDS),
+        labelled_splits=("val",) if val_images is not None else (),
+        unlabelled_splits=("train",),
+        val="val" if val_images is not None else "",
     )
 
 
