@@ -89,6 +89,12 @@ def check_config(plain: Config) -> None:
             "choose contrast=none with it, or adapt=sepico"
         )
         raise InputError(message)
+    if plain.get("masking") is not None and "contrast_start" not in plain["adapt"]:
+        message = (
+            "adapt learns from the source alone and has no target to mask; "
+            "choose masking=none with it, or adapt=sepico"
+        )
+        raise InputError(message)
     if plain["compile"] and plain["recompute"]:
         message = "compile=true cannot compile what recompute=true runs again; choose one of them"
         raise InputError(message)

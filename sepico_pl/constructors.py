@@ -66,6 +66,7 @@ NESTED: dict[str, tuple[str, ...]] = {
         "sepico_pl.adapt.pseudo_labels.teacher_vote",
         "sepico_pl.augment.appearance.StrongAugmentation",
         "sepico_pl.augment.balanced_crop.ClassBalancedCrop",
+        "sepico_pl.augment.masking.BlockMask",
     ),
 }
 """What may stand inside one of them. An encoder inside an encoder could fetch its weights."""

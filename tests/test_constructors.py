@@ -17,7 +17,7 @@ from sepico_pl.constructors import NESTED, PARTS, RECORDED, TYPED, instantiate
 from sepico_pl.types import InputError
 
 BUILT = [
-    ["dataset=streets", "contrast=bank"],
+    ["dataset=streets", "contrast=bank", "masking=consistency"],
     ["dataset=camvid", "dataset.root=there", "contrast=prototype", "backbone=resnet18_v1c"],
     ["dataset=gta", "backbone=mit_b0", "backbone.width=8", "head=daformer", "vote=day_night"],
     ["dataset=synthia", "head=segformer", "backbone.name=resnet18", "class_weights=night"],

@@ -30,6 +30,7 @@ RUN = [
     "adapt.contrast_start=1",
     "adapt.confidence_threshold=0.15",
     "contrast=bank",
+    "masking=consistency",
     "contrast.diversity_weight=1",
     "norm=group",
     "head.decode.dropout=0",

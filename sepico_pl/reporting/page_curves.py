@@ -43,7 +43,7 @@ GROUPS = (
     Group("Source mIoU", ("val/source/mIoU*",), "Percent, on source validation."),
     Group(
         "Losses",
-        ("train/source", "train/target", "train/mixed"),
+        ("train/source", "train/target", "train/mixed", "train/masked"),
         "Of each pass; source and target contain their contrast.",
     ),
     Group("Contrast", ("train/*_contrast",), "The contrast loss of each domain."),
