@@ -53,7 +53,11 @@ PARTS: dict[str, tuple[str, ...]] = {
         "sepico_pl.contrast.modes.DistributionContrast",
         "sepico_pl.contrast.modes.PrototypeContrast",
     ),
-    "adapt": ("sepico_pl.module.SePiCo", "sepico_pl.module.SourceOnly"),
+    "adapt": (
+        "sepico_pl.auxiliary.AuxiliaryCrossEntropy",
+        "sepico_pl.module.SePiCo",
+        "sepico_pl.module.SourceOnly",
+    ),
     "optim": ("sepico_pl.optim.AdamWPoly",),
 }
 """What a checkpoint or an exported folder may name, by the key of the configuration."""

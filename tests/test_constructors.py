@@ -19,6 +19,7 @@ from sepico_pl.types import InputError
 BUILT = [
     ["dataset=streets", "contrast=bank", "masking=consistency"],
     ["dataset=camvid", "dataset.root=there", "contrast=prototype", "backbone=resnet18_v1c"],
+    ["dataset=streets", "adapt=auxiliary"],
     ["dataset=gta", "backbone=mit_b0", "backbone.width=8", "head=daformer", "vote=day_night"],
     ["dataset=synthia", "head=segformer", "backbone.name=resnet18", "class_weights=night"],
     ["dataset=dark_zurich", "head=upernet", "backbone.name=resnet18", "adapt=self_training"],

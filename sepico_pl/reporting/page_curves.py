@@ -47,6 +47,7 @@ GROUPS = (
         "Of each pass; source and target contain their contrast.",
     ),
     Group("Contrast", ("train/*_contrast",), "The contrast loss of each domain."),
+    Group("Auxiliary", ("train/*_auxiliary",), "The control of the contrast, of each domain."),
     Group(
         "Margins",
         ("train/*_margin",),
