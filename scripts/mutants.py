@@ -46,6 +46,8 @@ TESTS = {
     "augment/balanced_crop.py": ["augment/test_balanced_crop.py", *STEP, *ANY],
     "augment/chance.py": ["augment", *STEP, *ANY],
     "augment/class_mix.py": ["augment/test_class_mix.py", *STEP, *ANY],
+    "augment/masking.py": ["augment/test_masking.py", "test_masked_pass.py"],
+    "auxiliary.py": ["test_auxiliary.py"],
     "data/geometry.py": ["data/test_geometry.py", "data/test_streams.py", *ANY],
     "data/rare_classes.py": ["data/test_rare_classes.py", "data/test_streams.py"],
     "data/streams.py": ["data/test_streams.py", *ANY],

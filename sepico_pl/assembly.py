@@ -36,6 +36,7 @@ REFUSALS = (
 )
 UNEXPECTED = re.compile(r"unexpected keyword argument '(\w+)'")
 FILES = ("start", "checked", "data_root")
+AUXILIARY = "sepico_pl.auxiliary.AuxiliaryCrossEntropy"
 
 
 def plain_config(config: DictConfig) -> Config:
@@ -87,6 +88,18 @@ def check_config(plain: Config) -> None:
         message = (
             "adapt learns from the source alone and cannot contrast; "
             "choose contrast=none with it, or adapt=sepico"
+        )
+        raise InputError(message)
+    if plain["contrast"] is None and plain["adapt"].get(TARGET) == AUXILIARY:
+        message = (
+            "adapt=auxiliary learns the pixels that a contrast takes; "
+            "choose contrast=distribution, bank or prototype with it, or adapt=self_training"
+        )
+        raise InputError(message)
+    if plain.get("masking") is not None and "contrast_start" not in plain["adapt"]:
+        message = (
+            "adapt learns from the source alone and has no target to mask; "
+            "choose masking=none with it, or adapt=sepico"
         )
         raise InputError(message)
     if plain["compile"] and plain["recompute"]:

@@ -54,7 +54,11 @@ PARTS: dict[str, tuple[str, ...]] = {
         "sepico_pl.contrast.modes.DistributionContrast",
         "sepico_pl.contrast.modes.PrototypeContrast",
     ),
-    "adapt": ("sepico_pl.module.SePiCo", "sepico_pl.module.SourceOnly"),
+    "adapt": (
+        "sepico_pl.auxiliary.AuxiliaryCrossEntropy",
+        "sepico_pl.module.SePiCo",
+        "sepico_pl.module.SourceOnly",
+    ),
     "optim": ("sepico_pl.optim.AdamWPoly",),
 }
 """What a checkpoint or an exported folder may name, by the key of the configuration."""
@@ -71,6 +75,7 @@ NESTED: dict[str, tuple[str, ...]] = {
         "sepico_pl.adapt.pseudo_labels.teacher_vote",
         "sepico_pl.augment.appearance.StrongAugmentation",
         "sepico_pl.augment.balanced_crop.ClassBalancedCrop",
+        "sepico_pl.augment.masking.BlockMask",
     ),
 }
 """What may stand inside one of them. An encoder inside an encoder could fetch its weights."""

@@ -22,6 +22,7 @@ class Limits(NamedTuple):
         low, high: the smallest and the largest.
         whole: whether only integers will do.
         above: whether `low` itself is too small.
+        below: whether `high` itself is too large.
         optional: whether null will do too.
     """
 
@@ -29,6 +30,7 @@ class Limits(NamedTuple):
     high: float = math.inf
     whole: bool = False
     above: bool = False
+    below: bool = False
     optional: bool = False
 
     def hold(self, value: object) -> bool:
@@ -38,7 +40,8 @@ class Limits(NamedTuple):
         if isinstance(value, bool) or not isinstance(value, int if self.whole else int | float):
             return False
         inside = self.low <= value <= self.high and math.isfinite(value)
-        return inside and not (self.above and value == self.low)
+        at_end = (self.above and value == self.low) or (self.below and value == self.high)
+        return inside and not at_end
 
     def __str__(self) -> str:
         """Say what is within."""
@@ -49,7 +52,7 @@ class Limits(NamedTuple):
         if self.above:
             return "a positive number" + (" or null" if self.optional else "")
         ends = [f">= {self.low:g}"] if self.low > -math.inf else []
-        ends += [f"<= {self.high:g}"] if self.high < math.inf else []
+        ends += [f"{'<' if self.below else '<='} {self.high:g}"] if self.high < math.inf else []
         return " ".join([kind, " and ".join(ends)]).strip() + (" or null" if self.optional else "")
 
 
@@ -182,6 +185,8 @@ RULES: dict[str, Rule] = {
     "ignored_rows.per": NATURAL,
     "vote.day_share": SHARE,
     "vote.confident": SHARE,
+    "masking.ratio": Limits(low=0, high=1, below=True),
+    "masking.block": Limits(low=1, high=8192, whole=True, optional=True),
     "dataset.size": SIZE,
     "dataset.train_length": MOST_IMAGES,
     "dataset.val_length": MOST_IMAGES,

@@ -22,6 +22,7 @@ from sepico_pl.augment.appearance import StrongAugmentation
 from sepico_pl.augment.balanced_crop import ClassBalancedCrop
 from sepico_pl.augment.chance import Chance
 from sepico_pl.augment.class_mix import class_masks, classes_present, paste
+from sepico_pl.augment.masking import BlockMask
 from sepico_pl.contrast.modes import MultiStageContrast
 from sepico_pl.model.segmentor import Segmentor
 from sepico_pl.ranks import norm_over_ranks, number_of_ranks, sum_over_ranks
@@ -114,6 +115,7 @@ class SePiCo(SourceOnly):
         chance: the random decisions.
         class_weights: (C,) weights of the classes in the cross-entropy; None for none.
         contrast: the pixel contrast; None for self-training without one.
+        masking: what is left out of target crops in a pass of their own; None for no such pass.
         vote: how the teacher labels a target batch.
         crop: class-balanced crop of the target.
         ignored_rows: rows of the target crop without weight.
@@ -133,6 +135,7 @@ class SePiCo(SourceOnly):
         chance: Chance,
         class_weights: Tensor | None = None,
         contrast: MultiStageContrast | None = None,
+        masking: BlockMask | None = None,
         vote: Vote,
         crop: ClassBalancedCrop,
         ignored_rows: IgnoredRows,
@@ -152,6 +155,7 @@ class SePiCo(SourceOnly):
         )
         self.teacher = Teacher(student, teacher_decay)
         self.contrast = contrast
+        self.masking = masking
         self.vote = vote
         self.crop = crop
         self.ignored_rows = ignored_rows
@@ -160,7 +164,7 @@ class SePiCo(SourceOnly):
         self.contrasted: set[int] = set()
 
     def losses(self, batch: AdaptationBatch) -> Iterator[tuple[str, Tensor]]:
-        """Yield the losses of the mixed, the target and the source pass.
+        """Yield the losses of the mixed, the target, the masked and the source pass.
 
         A generator, so that each graph is freed before the next is built; the source pass reaches
         every parameter and comes last.
@@ -204,7 +208,11 @@ class SePiCo(SourceOnly):
                 self.target_loss(strong_target, pseudo.label.where(weight > 0, IGNORE_INDEX)),
             )
 
-        # 7. Source pixels learn their label, and to lie near their concept.
+        # 7. A target crop with blocks left out has the label of the whole one.
+        if self.masking is not None:
+            yield "masked", self.masked_loss(self.masking, target["image"], pseudo.label, weight)
+
+        # 8. Source pixels learn their label, and to lie near their concept.
         yield "source", self.source_loss(strong_source, source["label"])
 
     def contrasts(self) -> bool:
@@ -241,6 +249,14 @@ class SePiCo(SourceOnly):
         """Contrast target pixels (B, 3, H, W) by their pseudo-labels (B, H, W)."""
         embeddings = self.student.embed(self.student.encode(image))
         return self.contrast_loss("target", embeddings, label)
+
+    def masked_loss(
+        self, masking: BlockMask, image: Tensor, label: Tensor, weight: Tensor
+    ) -> Tensor:
+        """Cross-entropy of strong target crops (B, 3, H, W), masked; the others are (B, H, W)."""
+        with self.chance.apart(image.device) as chance:
+            strong = self.strong(image, self.strong.draw(chance), chance)
+            return self.cross_entropy(self.student(masking(strong, chance)), label, weight)
 
     def source_loss(self, image: Tensor, label: Tensor) -> Tensor:
         """Cross-entropy of source pixels, and their contrast once it counts."""

@@ -101,6 +101,10 @@ def test_help_and_configuration_are_readable(tmp_path: Path) -> None:
         (["data.workers=-1"], ["data.workers=-1", ">= 0"]),
         (["contrast.temperature=0"], ["contrast.temperature=0", "positive"]),
         (["adapt.teacher_decay=1.5"], ["adapt.teacher_decay=1.5"]),
+        (["masking=consistency", "masking.ratio=1"], ["masking.ratio=1", ">= 0 and < 1"]),
+        (["masking=consistency", "masking.block=0"], ["masking.block=0", "positive integer"]),
+        (["adapt=auxiliary", "contrast=none"], ["contrast=distribution", "adapt=self_training"]),
+        (["adapt=none", "masking=unmasked"], ["masking=none", "adapt=sepico"]),
         (["trainer.precision=17"], ["pytorch_lightning.Trainer", "precision", "17"]),
         (["trainer.accelerator=abacus"], ["pytorch_lightning.Trainer", "abacus"]),
         (["dataset.seed=abc"], ["dataset.seed=abc", "integer"]),
@@ -180,6 +184,9 @@ def test_every_row_of_the_ablation_trains(monkeypatch: pytest.MonkeyPatch, tmp_p
         ["contrast=bank", "head.projection.stages=layerwise", *TINY],
         ["contrast=prototype", "head=fpn", "norm=group", *TINY],
         ["contrast.weight=0", "data.workers=1", *TINY],
+        ["masking=consistency", "masking.block=8", *TINY],
+        ["adapt=self_training", "masking=unmasked", *TINY],
+        ["adapt=auxiliary", "head.projection.stages=layerwise", *TINY],
     ):
         assert call(monkeypatch, tmp_path, "train", *overrides, "logger=none") == "", overrides
 

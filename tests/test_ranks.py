@@ -30,6 +30,7 @@ RUN = [
     "adapt.contrast_start=1",
     "adapt.confidence_threshold=0.15",
     "contrast=bank",
+    "masking=consistency",
     "contrast.diversity_weight=1",
     "norm=group",
     "head.decode.dropout=0",
@@ -82,14 +83,17 @@ def drift(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], part: st
     )
 
 
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def one_process(folder: Path, *more: str) -> Path:
     """Return the run of one process with the whole batch."""
-    folder = tmp_path_factory.mktemp("alone")
-    words = [*RUN, f"trainer.max_steps={STEPS}", "data.batch_size=4", "hydra.run.dir=one"]
+    words = [*RUN, f"trainer.max_steps={STEPS}", "data.batch_size=4", "hydra.run.dir=one", *more]
     with pytest.MonkeyPatch.context() as monkeypatch:
         assert call(monkeypatch, folder, "train", *words) == ""
     return folder / "one"
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return one_process(tmp_path_factory.mktemp("alone"))
 
 
 def test_two_ranks_are_one_with_the_whole_batch(alone: Path, tmp_path: Path) -> None:
@@ -113,6 +117,20 @@ def test_two_ranks_are_one_with_the_whole_batch(alone: Path, tmp_path: Path) -> 
         assert row == pytest.approx(other, rel=1e-9)
     exchanged = [(tmp_path / f"exchanges_{rank}").read_text() for rank in (0, 1)]
     assert exchanged == ["x\n" * STEPS] * 2
+
+
+def test_two_ranks_have_the_contrasts_control_of_the_whole_batch(tmp_path: Path) -> None:
+    """With other numbers of selected pixels on each rank."""
+    words = ["adapt=auxiliary", "masking=none"]
+    alone = one_process(tmp_path, *words)
+    done = two_ranks(tmp_path, f"trainer.max_steps={STEPS}", *words)
+    assert done.returncode == 0, done.stderr
+    for part in ("student.", "teacher.", "contrast."):
+        assert drift(state(alone), state(tmp_path / "two"), part) < 1e-12
+    ours, theirs = (numbers(run) for run in (alone, tmp_path / "two"))
+    assert "train/target_auxiliary" in ours[-1]
+    for row, other in zip(ours, theirs, strict=True):
+        assert row == pytest.approx(other, rel=1e-9)
 
 
 def test_without_the_reduction_it_would_not_be(alone: Path, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ CASES = [
 def test_ended_and_resumed_it_is_the_same_to_the_bit(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, contrast: str, workers: int, signum: int
 ) -> None:
-    arguments = [*RUN, f"contrast={contrast}"]
+    arguments = [*RUN, f"contrast={contrast}", "masking=consistency"]
     assert call(monkeypatch, tmp_path, "train", *arguments, "hydra.run.dir=whole") == ""
     ended = start(tmp_path, *arguments, f"data.workers={workers}", "hydra.run.dir=ended")
     wait_for(tmp_path / "ended/checkpoints/step_00000003.ckpt", ended, tmp_path)

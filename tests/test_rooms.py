@@ -34,6 +34,7 @@ MAY_IMPORT = {
     **dict.fromkeys(SURROUNDINGS, FOUNDATION),
     "loggers": FOUNDATION | {"tables"},
     **dict.fromkeys(MODULES, FOUNDATION | ROOMS | MODULES | {"optim"}),
+    "auxiliary": FOUNDATION | ROOMS | MODULES,
     "job_signals": {"data"},
     "multirun": {"job_signals"},
     "tensor_files": {"quoting", "tables", "types"},

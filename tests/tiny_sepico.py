@@ -9,6 +9,7 @@ from sepico_pl.adapt.pseudo_labels import IgnoredRows, teacher_vote
 from sepico_pl.augment.appearance import StrongAugmentation
 from sepico_pl.augment.balanced_crop import ClassBalancedCrop
 from sepico_pl.augment.chance import Chance
+from sepico_pl.augment.masking import BlockMask
 from sepico_pl.contrast.modes import (
     BankContrast,
     DistributionContrast,
@@ -85,6 +86,7 @@ def sepico(
     classes: int = CLASSES,
     class_weights: torch.Tensor | None = None,
     stages: ProjectionInput = "last",
+    masking: BlockMask | None = None,
 ) -> SePiCo:
     contrast = None
     network = student(projected=mode is not None, classes=classes, stages=stages)
@@ -108,6 +110,7 @@ def sepico(
         **parts(network, classes=classes),
         class_weights=class_weights,
         contrast=contrast,
+        masking=masking,
         vote=teacher_vote,
         crop=ClassBalancedCrop(size=(16, 16), tries=3, largest_share=0.75),
         ignored_rows=IgnoredRows(0, 1, 16),

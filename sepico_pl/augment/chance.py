@@ -5,13 +5,15 @@ decision waits for the device. What concerns one image is drawn for the images o
 which each takes its own: ranks never disagree, and two decide as one with the whole batch.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-DECISIONS, DROPOUT = 0, 1
+DECISIONS, DROPOUT, APART = 0, 1, 2
 
 
 class JitterFactors(NamedTuple):
@@ -23,6 +25,11 @@ class JitterFactors(NamedTuple):
 
     strengths: Tensor
     order: tuple[int, ...]
+
+
+def derived_seed(*numbers: int) -> int:
+    """Return a seed of 64 bits that depends on all `numbers`, each >= 0."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 
 class Chance:
@@ -43,14 +50,23 @@ class Chance:
         So do torch's own generators, for dropout and drop-path, on each rank its own way.
         """
         self._restart(step, rank, ranks)
-        state = np.random.SeedSequence([self.seed, DROPOUT, step, rank]).generate_state(
-            1, np.uint64
-        )
-        torch.manual_seed(int(state[0]))
+        torch.manual_seed(derived_seed(self.seed, DROPOUT, step, rank))
+
+    @contextmanager
+    def apart(self, device: torch.device) -> Iterator["Chance"]:
+        """Decide about an addition to the step, and leave every other decision as it is.
+
+        Yields other dice, which depend on (seed, step) alone. While they are in use, torch's
+        generators of the host and of a CUDA `device` are others too.
+        """
+        other = Chance(derived_seed(self.seed, APART))
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            other.start(self.step, rank=self.rank, ranks=self.ranks)
+            yield other
 
     def _restart(self, step: int, rank: int, ranks: int) -> None:
         self.dice = np.random.default_rng([self.seed, DECISIONS, step])
-        self.rank, self.ranks = rank, ranks
+        self.step, self.rank, self.ranks = step, rank, ranks
 
     def _own(self, images: int) -> slice:
         """Return where this rank's `images` lie among those of all ranks."""
@@ -94,3 +110,8 @@ class Chance:
     def blur_sigma(self, low: float, high: float) -> float:
         """Draw the standard deviation of a blur in pixels, shared by the batch."""
         return float(self.dice.uniform(low, high))
+
+    def block_numbers(self, images: int, rows: int, columns: int) -> Tensor:
+        """Draw a number for each block of B images, uniform in (0, 1]: (images, rows, columns)."""
+        drawn = 1 - self.dice.random((images * self.ranks, rows, columns))
+        return torch.from_numpy(drawn[self._own(images)])

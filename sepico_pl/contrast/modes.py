@@ -205,24 +205,25 @@ class MultiStageContrast(nn.Module):
 
     def update(self, embeddings: Sequence[Tensor], labels: Tensor) -> None:
         """Update each stage's statistics with its map (B, D, h, w) and the labels (B, H, W)."""
-        for stage, stage_embeddings in zip(self._contrasts(), embeddings, strict=True):
+        for stage, stage_embeddings in zip(self.per_map(), embeddings, strict=True):
             stage.update(stage_embeddings, labels)
 
     def forward(self, embeddings: Sequence[Tensor], labels: Tensor) -> Tensor:
         """Add up the stages' losses, a scalar."""
         losses = [
             stage(stage_embeddings, labels)
-            for stage, stage_embeddings in zip(self._contrasts(), embeddings, strict=True)
+            for stage, stage_embeddings in zip(self.per_map(), embeddings, strict=True)
         ]
         return torch.stack(losses).sum()
 
     def pixels(self) -> list[int]:
         """Return how many pixels of each map the last forward contrasted, on all ranks."""
-        return [stage.pixels for stage in self._contrasts()]
+        return [stage.pixels for stage in self.per_map()]
 
     def margin(self, embeddings: Sequence[Tensor], labels: Tensor) -> Tensor | None:
         """Measure the last stage's margin; None if no pixel counts."""
-        return self._contrasts()[-1].margin(embeddings[-1], labels)
+        return self.per_map()[-1].margin(embeddings[-1], labels)
 
-    def _contrasts(self) -> list[PixelContrast]:
+    def per_map(self) -> list[PixelContrast]:
+        """Return the contrasts, in the order of the embedding maps."""
         return [stage for stage in self.stages if isinstance(stage, PixelContrast)]

@@ -53,9 +53,13 @@ class Segmentor(nn.Module):
 
     def decode(self, stages: Sequence[Tensor], size: Sequence[int]) -> Tensor:
         """Return logits (B, C, H, W) for images of `size` (H, W)."""
+        return self.enlarge(self.head(stages), size)
+
+    def enlarge(self, logits: Tensor, size: Sequence[int]) -> Tensor:
+        """Bring the head's logits (B, C, h, w) to `size` (H, W), less the padding: (B, C, H, W)."""
         height, width = size
         bottom, right = (-side % self.divisor for side in size)
-        logits = resize(self.head(stages), (height + bottom, width + right))
+        logits = resize(logits, (height + bottom, width + right))
         # Negative padding crops. torch.export takes it at any size, but a slice at some alone.
         return logits if self.divisor == 1 else F.pad(logits, (0, -right, 0, -bottom))
 

@@ -43,10 +43,11 @@ GROUPS = (
     Group("Source mIoU", ("val/source/mIoU*",), "Percent, on source validation."),
     Group(
         "Losses",
-        ("train/source", "train/target", "train/mixed"),
+        ("train/source", "train/target", "train/mixed", "train/masked"),
         "Of each pass; source and target contain their contrast.",
     ),
     Group("Contrast", ("train/*_contrast",), "The contrast loss of each domain."),
+    Group("Auxiliary", ("train/*_auxiliary",), "The control of the contrast, of each domain."),
     Group(
         "Margins",
         ("train/*_margin",),
