@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 LOCK = "run.lock"
+CHOSEN_BY = "hydra.run.dir"
 SECONDS = 10.0
 """How long to wait: loader workers of a killed run end within some seconds, and hold its lock."""
 POLL_SECONDS = 0.1
@@ -20,11 +21,12 @@ UNKNOWN = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 _locks: dict[Path, int] = {}
 
 
-def lock_folder(folder: Path) -> None:
+def lock_folder(folder: Path, key: str = CHOSEN_BY) -> None:
     """Make a run folder this process's own until `unlock_folder`, or until the process ends.
 
     Args:
         folder: is made if it is absent.
+        key: the option that chooses another one, for the message.
 
     Raises:
         SystemExit: with one line, if another process has it.
@@ -37,7 +39,7 @@ def lock_folder(folder: Path) -> None:
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(place / LOCK, flags, 0o644)
     try:
-        _wait_for(descriptor, folder)
+        _wait_for(descriptor, folder, key)
     except BaseException:
         os.close(descriptor)
         raise
@@ -54,9 +56,9 @@ def unlock_folder(folder: Path) -> None:
 
 
 @contextmanager
-def locked_folder(folder: Path) -> Iterator[None]:
+def locked_folder(folder: Path, key: str = CHOSEN_BY) -> Iterator[None]:
     """Have a folder for a while; see `lock_folder`."""
-    lock_folder(folder)
+    lock_folder(folder, key)
     try:
         yield
     finally:
@@ -67,7 +69,7 @@ def _place(folder: Path) -> Path:
     return Path(os.path.realpath(folder.expanduser()))
 
 
-def _wait_for(descriptor: int, folder: Path) -> None:
+def _wait_for(descriptor: int, folder: Path, key: str) -> None:
     until = time.monotonic() + SECONDS
     while True:
         try:
@@ -82,7 +84,7 @@ def _wait_for(descriptor: int, folder: Path) -> None:
                 said = " ".join(os.pread(descriptor, 200, 0).decode(errors="replace").split())
                 message = (
                     f"error: {folder} is in use by another run ({said or 'unnamed'}); wait for "
-                    "its end, or choose another folder: hydra.run.dir=<folder>"
+                    f"its end, or choose another folder: {key}=<folder>"
                 )
                 raise SystemExit(message) from error
             time.sleep(POLL_SECONDS)

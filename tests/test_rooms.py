@@ -20,7 +20,7 @@ ROOMS = {"data", "augment", "model", "contrast", "adapt", "metrics"}
 MODULES = {"task", "module"}
 SURROUNDINGS = {"optim", "loggers", "tables", "cli", "limits", "constructors"}
 PROGRAMS = {"train", "evaluate", "import_official", "prepare", "predict", "submit"}
-PROGRAMS |= {"report", "compare", "embeddings", "export", "demo"}
+PROGRAMS |= {"ablate", "report", "compare", "embeddings", "export", "demo"}
 
 MAY_IMPORT = {
     "": {"libraries", "serving"},
@@ -96,6 +96,17 @@ MAY_IMPORT = {
         "judging",
         "protocol",
     },
+    "ablation": FOUNDATION
+    | {
+        "cli",
+        "first_look",
+        "folder_lock",
+        "job_signals",
+        "limits",
+        "reporting",
+        "resuming",
+        "tables",
+    },
     "serving": FOUNDATION
     | ROOMS
     | {"tables", "limits", "assembly", "checkpoints", "devices", "plain_data", "protocol"},
@@ -139,6 +150,7 @@ MAY_IMPORT = {
             "libraries",
             "typed_paths",
             "resuming",
+            "ablation",
             "reporting",
             "serving",
         },

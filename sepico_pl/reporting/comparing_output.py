@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from rich.console import Console
 from rich.table import Table
 
 from sepico_pl.quoting import as_code, in_csv, in_markdown, printable
@@ -27,11 +28,10 @@ WIDTH_OF_FILES = 160
 
 def print_comparison(comparison: Comparison) -> None:
     """Print the mean scores, the classes, and how to read them."""
-    width = None if sys.stdout.isatty() else WIDTH_OF_FILES
-    console = plain_console(width)
+    console = wide_console()
     console.print(f"\n{title(comparison)}")
-    console.print(_table(HEADINGS, summary_cells(comparison), texts=3))
-    console.print(_table(class_headings(comparison), class_cells(comparison), texts=1))
+    console.print(terminal_table(HEADINGS, summary_cells(comparison), texts=3))
+    console.print(terminal_table(class_headings(comparison), class_cells(comparison), texts=1))
     for note in [*notes(comparison), *left_out(comparison)]:
         console.print(printable(note))
 
@@ -54,7 +54,12 @@ def write_comparison(comparison: Comparison, folder: Path) -> list[Path]:
     return [folder / name for name in files]
 
 
-def _table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int) -> Table:
+def wide_console() -> Console:
+    """Return a console as wide as the terminal, or as a table needs in a file."""
+    return plain_console(None if sys.stdout.isatty() else WIDTH_OF_FILES)
+
+
+def terminal_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int) -> Table:
     """Lay out rows whose first columns are texts and whose others are numbers."""
     table = Table()
     for index, heading in enumerate(headings):
@@ -107,8 +112,8 @@ def markdown(comparison: Comparison) -> str:
     classes = [(in_markdown(name), *rest) for name, *rest in class_cells(comparison)]
     parts = [
         title(comparison),
-        _markdown_table(HEADINGS, summary, texts=3),
-        _markdown_table([heading, *map(as_code, settings)], classes, texts=1),
+        markdown_table(HEADINGS, summary, texts=3),
+        markdown_table([heading, *map(as_code, settings)], classes, texts=1),
         "\n".join(
             f"- {note}" for note in [*notes(comparison, as_code), *left_out(comparison, as_code)]
         ),
@@ -116,17 +121,16 @@ def markdown(comparison: Comparison) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int) -> str:
+def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int) -> str:
+    """Return a table whose first columns are texts and whose others are numbers."""
     marks = ["---" if index < texts else "--:" for index in range(len(headings))]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [headings, marks, *rows])
 
 
 def html(comparison: Comparison) -> str:
     """Return the comparison as one page that needs no other file."""
-    environment = Environment(
-        loader=PackageLoader("sepico_pl", "reporting"), autoescape=True, undefined=StrictUndefined
-    )
-    return environment.get_template("comparing.html.jinja").render(
+    return page(
+        "comparing.html.jinja",
         title=title(comparison),
         headings=HEADINGS,
         rows=zip(summary_cells(comparison), dots(comparison.lines), strict=True),
@@ -135,6 +139,14 @@ def html(comparison: Comparison) -> str:
         notes=notes(comparison),
         left_out=left_out(comparison),
     )
+
+
+def page(template: str, **values: object) -> str:
+    """Return a page of a template of this folder; every text in it is escaped."""
+    environment = Environment(
+        loader=PackageLoader("sepico_pl", "reporting"), autoescape=True, undefined=StrictUndefined
+    )
+    return environment.get_template(template).render(**values)
 
 
 def dots(lines: Sequence[Line]) -> list[list[float]]:
