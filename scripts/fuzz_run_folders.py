@@ -76,6 +76,10 @@ def make(folder: Path) -> None:
     judged = {"val/target/mIoU": {9: 40.0, 19: 50.0}, "val/target/IoU/road": {9: 1.0, 19: 60.0}}
     write_metrics(run, judged)
     write_panel(run, [10, 20], (32, 32), scenes=1)
+    counts = {"cells": [4, 2], "concept": [2, 0], "head": [3, 1], "both": [1, 0]}
+    measured = {"latest": 10, "history": [{"step": 10, **counts}]}
+    diagnosis = {"classes": ["road", "car"], "images": ["x"], **measured}
+    (run / "diagnosis.json").write_text(json.dumps(diagnosis))
     (run / "embeddings").mkdir()
     rows = [{"class": "road", "margin": 0.5, "pixels": 7}, {"class": "car", "margin": None}]
     summary = {"definition": "x", "measures": {"margin": "m", "pixels": "n"}, "rows": rows}
@@ -182,6 +186,7 @@ FILES: dict[str, list[Damage]] = {
             "runs/one/confusion.json",
             "runs/one/pictures/panel.json",
             "runs/one/embeddings/summary.json",
+            "runs/one/diagnosis.json",
             f"out/{MANIFEST}",
         )
     },

@@ -174,6 +174,7 @@ RULES: dict[str, Rule] = {
     "keep.every": NATURAL,
     "keep.last": NATURAL,
     "pictures": Limits(low=0, high=9, whole=True),
+    "diagnosis": COUNT,
     "compile": FLAG,
     "recompute": FLAG,
     "strong.jitter_probability": SHARE,

@@ -27,6 +27,7 @@ FREE_ON_RESUME = (
     "start",
     "keep.",
     "pictures",
+    "diagnosis",
     "compile",
     "recompute",
     "name",

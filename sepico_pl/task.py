@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
-import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from pytorch_lightning.core.optimizer import LightningOptimizer
@@ -25,6 +24,7 @@ from sepico_pl.metrics import confusion_matrix, iou_per_class, mean_iou
 from sepico_pl.model.inference import Inference
 from sepico_pl.model.segmentor import Segmentor
 from sepico_pl.optim import GradientClip
+from sepico_pl.rehearsal import Rehearsable
 from sepico_pl.types import (
     IGNORE_INDEX,
     AdaptationBatch,
@@ -65,7 +65,7 @@ def pixel_cross_entropy(
     return (loss if weight is None else loss * weight).mean()
 
 
-class SegmentationTask(pl.LightningModule, ABC):
+class SegmentationTask(Rehearsable, ABC):
     """A student trained step by step on the sum of several losses, one graph at a time.
 
     Args:
@@ -212,6 +212,7 @@ class SegmentationTask(pl.LightningModule, ABC):
     def on_validation_epoch_end(self) -> None:
         """Log mIoU and IoU per class in percent, of the domains that were judged."""
         self._judging.__exit__(None, None, None)
+        del self._judging  # a task with it could not be copied
         domains = self.trainer.datamodule.domains  # type: ignore[attr-defined]
         for domain, scores in self.scores(domains).items():
             for name, score in scores.items():

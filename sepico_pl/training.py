@@ -14,6 +14,7 @@ from sepico_pl.assembly import Config, build, refused
 from sepico_pl.boards import Scoreboard
 from sepico_pl.callbacks import SelfSufficientCheckpoint, StopOnNonFinite, Throughput
 from sepico_pl.data.datamodule import AdaptationData
+from sepico_pl.diagnosis.callback import Diagnosis, refuse_several_processes
 from sepico_pl.keeping import KeepCheckpoints, WholeCheckpoints
 from sepico_pl.model.dry_run import TrainingPass, dry_run
 from sepico_pl.optim import GradientClip
@@ -56,8 +57,8 @@ def build_trainer(plain: Config, folder: Path) -> pl.Trainer:
     settings = {key: value for key, value in plain["trainer"].items() if key not in CLIPPING}
     if not (settings["deterministic"] or torch.are_deterministic_algorithms_enabled()):
         settings["deterministic"] = None  # saying no would import torch's compiler
-    for every in ("val_check_interval", "log_every_n_steps"):
-        settings[every] = min(settings[every], settings["max_steps"])
+    for interval in ("val_check_interval", "log_every_n_steps"):
+        settings[interval] = min(settings[interval], settings["max_steps"])
     loggers: list[Logger] = [
         built_by_lightning("logger", logger, save_dir=str(folder))
         for logger in plain["logger"].values()
@@ -69,6 +70,9 @@ def build_trainer(plain: Config, folder: Path) -> pl.Trainer:
     ]
     if plain["pictures"]:
         callbacks.append(PicturePanel(folder / "pictures", count=plain["pictures"]))
+    every = plain.get("diagnosis")  # absent from the record of an earlier version
+    if every:
+        callbacks.append(Diagnosis(folder / "diagnosis.json", every=every))
     if loggers:
         callbacks += [LearningRateMonitor(), Throughput(), Scoreboard()]
     trainer: pl.Trainer = built_by_lightning(
@@ -81,6 +85,8 @@ def build_trainer(plain: Config, folder: Path) -> pl.Trainer:
         plugins=[WholeCheckpoints()],
         enable_checkpointing=False,
     )
+    if every:
+        refuse_several_processes(every, trainer.num_devices * trainer.num_nodes)
     return trainer
 
 

@@ -17,7 +17,7 @@ FOUNDATION = {
     "json_files",
 }  # "" is the package itself: __init__.py
 ROOMS = {"data", "augment", "model", "contrast", "adapt", "metrics"}
-MODULES = {"task", "module"}
+MODULES = {"rehearsal", "task", "module"}
 SURROUNDINGS = {"optim", "loggers", "tables", "cli", "limits", "constructors"}
 PROGRAMS = {"train", "evaluate", "import_official", "prepare", "predict", "submit"}
 PROGRAMS |= {"ablate", "report", "compare", "embeddings", "export", "demo"}
@@ -61,7 +61,7 @@ MAY_IMPORT = {
     "training": FOUNDATION
     | ROOMS
     | MODULES
-    | {"assembly", "boards", "callbacks", "keeping", "optim", "pictures"},
+    | {"assembly", "boards", "callbacks", "diagnosis", "keeping", "optim", "pictures"},
     "checkpoints": FOUNDATION
     | ROOMS
     | MODULES
@@ -82,9 +82,11 @@ MAY_IMPORT = {
     "preparing": FOUNDATION | {"data", "assembly", "tables"},
     "boards": FOUNDATION | ROOMS | MODULES,
     "pictures": FOUNDATION | ROOMS | MODULES | {"boards", "tables"},
+    "diagnosis": FOUNDATION | ROOMS | MODULES | {"pictures", "tables"},
     "reporting": FOUNDATION
     | ROOMS
     | {
+        "diagnosis",
         "task",
         "loggers",
         "multirun",

@@ -13,6 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
+def prototype_scores(embeddings: Tensor, mean: Tensor, temperature: float) -> Tensor:
+    """Score each class for each pixel by q . mu_k / tau: (N, D), (C, D) -> (N, C)."""
+    return embeddings @ mean.T / temperature
+
+
 def prototype_loss(embeddings: Tensor, labels: Tensor, mean: Tensor, temperature: float) -> Tensor:
     """Contrast pixels with the mean embedding of each class (ProtoCL).
 
@@ -27,7 +32,19 @@ def prototype_loss(embeddings: Tensor, labels: Tensor, mean: Tensor, temperature
     Returns:
         (N,), each >= 0.
     """
-    return F.cross_entropy(embeddings @ mean.T / temperature, labels, reduction="none")
+    scores = prototype_scores(embeddings, mean, temperature)
+    return F.cross_entropy(scores, labels, reduction="none")
+
+
+def distribution_scores(
+    embeddings: Tensor, mean: Tensor, variance: Tensor, temperature: float
+) -> Tensor:
+    """Score each class for each pixel by q . mu_k / tau + q^2 . v_k / (2 tau^2).
+
+    (N, D), (C, D), (C, D) -> (N, C): the exponents of `distribution_loss`.
+    """
+    similarity = embeddings @ mean.T / temperature
+    return similarity + embeddings.square() @ variance.T / (2 * temperature**2)
 
 
 def distribution_loss(

@@ -15,15 +15,18 @@ from torch import Tensor, nn
 
 from sepico_pl.contrast.losses import (
     bank_loss,
+    bank_means,
     distribution_loss,
+    distribution_scores,
     diversity,
     margins,
     prototype_loss,
+    prototype_scores,
 )
 from sepico_pl.contrast.pixels import select_pixels
 from sepico_pl.contrast.statistics import ClassBank, ClassMoments, at_least_float32
 from sepico_pl.ranks import count_over_ranks, shared_sum, sum_over_ranks
-from sepico_pl.types import InputError
+from sepico_pl.types import IGNORE_INDEX, InputError
 
 # Pixels whose losses are computed at a time: what is made on the way stays small, and in the cache.
 PIECE = 8192
@@ -76,6 +79,10 @@ class PixelContrast(nn.Module, ABC):
     def pixel_losses(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Contrast each pixel, (N, D) and (N,) -> (N,)."""
 
+    @abstractmethod
+    def scores(self, embeddings: Tensor) -> Tensor:
+        """Score each class for each pixel, as the contrast weighs it: (N, D) -> (N, C)."""
+
     def update(self, embeddings: Tensor, labels: Tensor) -> None:
         """Take source pixels into the statistics: (B, D, h, w) and (B, H, W) int64, 255 ignored."""
         self.update_pixels(*self._select(embeddings, labels))
@@ -119,6 +126,26 @@ class PixelContrast(nn.Module, ABC):
             total = sum_over_ranks(margins(pixels, classes, self._mean(pixels)).sum())
             return total / count if count else None
 
+    @torch.no_grad()
+    def nearest(self, embeddings: Tensor) -> Tensor:
+        """Return the class whose concept scores highest, of those that have one.
+
+        Args:
+            embeddings: (B, D, h, w) of unit length over D.
+
+        Returns:
+            (B, h, w) int64; 255 as long as no class has been seen.
+        """
+        with torch.autocast(embeddings.device.type, enabled=False):
+            pixels = at_least_float32(embeddings).movedim(1, -1)
+            unseen = self.moments.count == 0
+            classes = [
+                self.scores(piece).masked_fill(unseen, -torch.inf).argmax(dim=1)
+                for piece in torch.split(pixels.flatten(0, 2), PIECE)
+            ]
+            nearest = torch.cat(classes).view(pixels.shape[:3])
+            return nearest.masked_fill(unseen.all(), IGNORE_INDEX)
+
     def _mean(self, embeddings: Tensor) -> Tensor:
         return self.moments.mean.to(embeddings)
 
@@ -134,6 +161,10 @@ class PrototypeContrast(PixelContrast):
         """See `losses.prototype_loss`."""
         return prototype_loss(embeddings, labels, self._mean(embeddings), self.temperature)
 
+    def scores(self, embeddings: Tensor) -> Tensor:
+        """See `losses.prototype_scores`."""
+        return prototype_scores(embeddings, self._mean(embeddings), self.temperature)
+
 
 class DistributionContrast(PixelContrast):
     """The concept is the Gaussian of the class's source embeddings, in closed form (DistCL)."""
@@ -143,6 +174,11 @@ class DistributionContrast(PixelContrast):
         variance = self.moments.variance.to(embeddings)
         mean = self._mean(embeddings)
         return distribution_loss(embeddings, labels, mean, variance, self.temperature)
+
+    def scores(self, embeddings: Tensor) -> Tensor:
+        """See `losses.distribution_scores`."""
+        variance = self.moments.variance.to(embeddings)
+        return distribution_scores(embeddings, self._mean(embeddings), variance, self.temperature)
 
 
 class BankContrast(PixelContrast):
@@ -190,6 +226,11 @@ class BankContrast(PixelContrast):
         entries = self.bank.entries.to(embeddings)
         return bank_loss(embeddings, labels, entries, self.bank.filled, self.temperature)
 
+    def scores(self, embeddings: Tensor) -> Tensor:
+        """See `losses.prototype_scores`, of the mean entries."""
+        entries = bank_means(self.bank.entries.to(embeddings), self.bank.filled)
+        return prototype_scores(embeddings, entries, self.temperature)
+
 
 class MultiStageContrast(nn.Module):
     """One contrast per embedding map, each with its own statistics; their losses add up.
@@ -222,7 +263,12 @@ class MultiStageContrast(nn.Module):
 
     def margin(self, embeddings: Sequence[Tensor], labels: Tensor) -> Tensor | None:
         """Measure the last stage's margin; None if no pixel counts."""
-        return self.per_map()[-1].margin(embeddings[-1], labels)
+        return self.last.margin(embeddings[-1], labels)
+
+    @property
+    def last(self) -> PixelContrast:
+        """The contrast of the last map."""
+        return self.per_map()[-1]
 
     def per_map(self) -> list[PixelContrast]:
         """Return the contrasts, in the order of the embedding maps."""

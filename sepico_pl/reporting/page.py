@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from sepico_pl.limits import PATH, OrNull, Rule, check_limits
 from sepico_pl.reporting import page_settings
 from sepico_pl.reporting.page_curves import charts
+from sepico_pl.reporting.page_diagnosis import diagnosis_of
 from sepico_pl.reporting.page_map import map_of
 from sepico_pl.reporting.page_pictures import panel_of
 from sepico_pl.reporting.page_scores import class_scores, confusion_rows, means
@@ -28,6 +29,7 @@ SECTIONS = {
     "result": "Result",
     "classes": "Classes",
     "curves": "Curves",
+    "diagnosis": "Diagnosis",
     "confusion": "Confusion matrix",
     "pictures": "Pictures",
     "mixed": "What it learnt from",
@@ -98,6 +100,8 @@ def refuse_to_replace(path: Path) -> None:
 def render(run: Run, baseline: Run | None) -> str:
     """Return the page. Its policy forbids the browser any request and any other script."""
     script = templates().get_template("page.js").render()
+    diagnosis = diagnosis_of(run)
+    absent = {"diagnosis"} if diagnosis is None else set()
     return (
         templates()
         .get_template("page.html.jinja")
@@ -106,13 +110,14 @@ def render(run: Run, baseline: Run | None) -> str:
             now=datetime.now(tz=UTC).isoformat(timespec="seconds"),
             script=Markup(script),
             script_hash=content_hash(script),
-            sections=SECTIONS,
+            sections={key: title for key, title in SECTIONS.items() if key not in absent},
             run=run,
             baseline=baseline,
             overview=page_settings.overview(run, baseline),
             means=means(run, baseline),
             classes=class_scores(run, baseline),
             charts=charts(run, baseline),
+            diagnosis=diagnosis,
             confusion=confusion_rows(run),
             panel=panel_of(run.folder / "pictures", run.panel),
             map=map_of(run.folder),

@@ -1,7 +1,7 @@
 """The logged quantities of a run as small charts, related ones together."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from itertools import cycle
 from math import ceil
@@ -19,7 +19,7 @@ POINTS = 200
 LARGEST_VALUE = 1e30
 """What can be drawn, and added up."""
 LONGEST_NAME = 80
-DOMAINS = "^(train|val/target|val/source)/"
+DOMAINS = r"^(train|val/target|val/source|diagnosis(/gradient)?/\w+)/"
 DASHES = ("-", "--", ":")
 
 
@@ -62,6 +62,45 @@ GROUPS = (
     Group("Learning rates", ("lr-*",), "Of each parameter group."),
     Group("Speed", ("train/images_per_second",), "Images per second."),
 )
+DIAGNOSIS_GROUPS = (
+    Group(
+        "Gradients on the encoder",
+        ("diagnosis/gradient/encoder/*",),
+        "Euclidean norm of each term's gradient, on the batch of that step.",
+        logarithmic=True,
+    ),
+    Group(
+        "Gradients on the decoder",
+        ("diagnosis/gradient/decoder/*",),
+        "The same at the parameters of the head.",
+        logarithmic=True,
+    ),
+    Group(
+        "Pseudo-labels against the truth",
+        ("diagnosis/cosine/*",),
+        "Cosine between the target contrast's gradients on the encoder by either label.",
+    ),
+    Group(
+        "Margins by true labels",
+        ("diagnosis/margin/*",),
+        "Similarity of a pixel to its own class less that to the nearest other one.",
+    ),
+    Group(
+        "Accuracy of pseudo-labels",
+        ("diagnosis/pseudo_label/*",),
+        "Percent right: of all pixels, of those that are trusted, of the contrast's cells.",
+    ),
+    Group(
+        "Accuracy of concepts and head",
+        ("diagnosis/accuracy/*",),
+        "Percent of the target's cells.",
+    ),
+    Group(
+        "One alone is right",
+        ("diagnosis/share/*",),
+        "Percent of the target's cells.",
+    ),
+)
 # They stand in the table of classes; the epoch says nothing, there is one.
 ELSEWHERE = ("val/*/IoU/*", "epoch")
 
@@ -91,19 +130,34 @@ def charts(run: Run, baseline: Run | None) -> list[Chart]:
     The target's mIoU of the baseline is drawn too, if one is given.
     """
     columns = curves_of(run)
+    before = None if baseline is None else curves_of(baseline).get("val/target/mIoU")
+    groups = (*GROUPS, *others(columns))
+    return draw_groups(groups, columns, run.record.config.trainer.max_steps, before)
+
+
+def draw_groups(
+    groups: Iterable[Group], columns: Mapping[str, Curve], end: int, before: Curve | None = None
+) -> list[Chart]:
+    """Draw the groups that have a column, steps 0 to `end`.
+
+    Args:
+        groups: in this order.
+        columns: of the run.
+        end: the last step.
+        before: target mIoU of the baseline, if there is one.
+    """
     drawn = []
-    for group in (*GROUPS, *others(columns)):
+    for group in groups:
         lines = {
             re.sub(DOMAINS, "", name): curve
             for pattern in group.patterns
             for name, curve in columns.items()
             if fnmatchcase(name, pattern)
         }
-        if baseline is not None and group is GROUPS[0]:
-            before = curves_of(baseline).get("val/target/mIoU")
-            lines |= {"baseline": before} if before else {}
+        if before is not None and group is GROUPS[0]:
+            lines["baseline"] = before
         if lines:
-            drawn.append(draw(group, lines, run.record.config.trainer.max_steps))
+            drawn.append(draw(group, lines, end))
     return drawn
 
 
@@ -123,7 +177,8 @@ def curves_of(run: Run) -> dict[str, Curve]:
 
 def others(columns: Iterable[str]) -> list[Group]:
     """Return a group for each column that no other has."""
-    known = [*ELSEWHERE, *(pattern for group in GROUPS for pattern in group.patterns)]
+    groups = (*GROUPS, *DIAGNOSIS_GROUPS)
+    known = [*ELSEWHERE, *(pattern for group in groups for pattern in group.patterns)]
     return [Group(name, (name,), "As logged.") for name in columns if not matches(name, known)]
 
 

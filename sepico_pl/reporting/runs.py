@@ -7,6 +7,7 @@
 | `scores.json` | `runner.py` | the final target scores in percent |
 | `confusion.json` | `runner.py` | the confusion matrix (C, C) behind them, and the class names |
 | `pictures/` | `pictures.py` | the panel of images over time |
+| `diagnosis.json` | `diagnosis/` | who is right about the target, by class and step |
 | `embeddings/` | `embeddings.py` | measures and a map of the embedding space |
 """
 
@@ -17,6 +18,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sepico_pl.diagnosis.history import History
 from sepico_pl.json_files import Kind, checked, load_json, read_json
 from sepico_pl.reporting.run_files import Confusion, Embeddings, PanelFile, Record, Scores
 from sepico_pl.resuming import RECORD
@@ -110,6 +112,11 @@ class Run:
     def panel(self) -> PanelFile | None:
         """What `pictures/panel.json` says of the images over time; None if none were kept."""
         return self._optional("pictures/panel.json", PanelFile)
+
+    @cached_property
+    def diagnosis(self) -> History | None:
+        """What `diagnosis.json` says of concepts and head; None if it was not measured."""
+        return self._optional("diagnosis.json", History)
 
     @cached_property
     def embeddings(self) -> Embeddings | None:

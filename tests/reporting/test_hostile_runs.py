@@ -31,7 +31,9 @@ JSON_FILES = (
     "confusion.json",
     "pictures/panel.json",
     "embeddings/summary.json",
+    "diagnosis.json",
 )
+COUNTS = {"cells": [4], "concept": [2], "head": [3], "both": [1]}
 DAMAGES = {
     "empty": b"",
     "cut": b'{"target": {"mIoU": 1',
@@ -53,6 +55,8 @@ def run(tmp_path: Path) -> Path:
     write_confusion(folder, ["road", "car"], [[1, 2], [3, 4]])
     write_metrics(folder, {"val/target/mIoU": {9: 40.0}, "train/source": {9: 1.0}})
     write_panel(folder, [100], scenes=1)
+    diagnosis = {"classes": ["road"], "images": ["x"], "history": [{"step": 10, **COUNTS}]}
+    (folder / "diagnosis.json").write_text(json.dumps(diagnosis))
     (folder / "embeddings").mkdir()
     summary = {"definition": "x", "measures": {"margin": "m"}, "rows": [{"class": "road"}]}
     (folder / "embeddings/summary.json").write_text(json.dumps(summary))
@@ -114,6 +118,11 @@ def test_a_damaged_file_is_one_line(run: Path, name: str, damage: str) -> None:
         ("embeddings/summary.json", ["rows"], [{"class": "road", "margin": float("inf")}]),
         ("embeddings/summary.json", ["means"], {"margin": "wide"}),
         ("embeddings/summary.json", ["measures"], ["margin"]),
+        ("diagnosis.json", ["classes"], ["road", "car"]),
+        ("diagnosis.json", ["history"], [{"step": 10, "cells": [1]}]),
+        ("diagnosis.json", ["history"], [{"step": -1, **COUNTS}]),
+        ("diagnosis.json", ["history"], [{"step": 1, **COUNTS, "cells": [10**400]}]),
+        ("diagnosis.json", ["history"], [{"step": 1, **COUNTS, "both": [3]}]),
     ],
 )
 def test_a_wrong_value_is_one_line(run: Path, name: str, keys: list[str], value: object) -> None:

@@ -15,6 +15,7 @@ from sample_runs import (
 
 from sepico_pl.reporting.page import SECTIONS, write_report
 from sepico_pl.reporting.page_curves import POINTS, charts, curves_of
+from sepico_pl.reporting.page_diagnosis import diagnosis_of
 from sepico_pl.reporting.page_scores import class_scores, confusion_rows, means
 from sepico_pl.reporting.page_settings import differences
 from sepico_pl.reporting.runs import Run, open_run
@@ -209,6 +210,37 @@ def test_the_embedding_space_once_analysed(tmp_path: Path) -> None:
     assert 'alt="a &lt;map&gt;"' in page.read_text()
 
 
+def test_the_diagnosis_of_a_run(tmp_path: Path) -> None:
+    folder = write_run(tmp_path)
+    columns = {"diagnosis/gradient/encoder/mixed": {99: 0.5, 199: 0.25}}
+    columns |= {"diagnosis/gradient/encoder/target_contrast": {199: 0.125}}
+    columns |= {"diagnosis/accuracy/concept": {199: 60.0}, "train/source": {9: 1.0}}
+    write_metrics(folder, columns)
+    measured = {"cells": [200, 0, 8], "concept": [150, 0, 1], "head": [100, 0, 8]}
+    last = {"step": 200, **measured, "both": [90, 0, 1]}
+    history = [{**last, "step": 100, "cells": [999, 0, 9]}, last]
+    content = {"classes": ["road", "tram", "car"], "images": ["x"], "latest": 200}
+    (folder / "diagnosis.json").write_text(json.dumps({**content, "history": history}))
+    found = diagnosis_of(Run(folder))
+    assert found is not None
+    assert [chart.title for chart in found.charts] == [
+        "Gradients on the encoder",
+        "Accuracy of concepts and head",
+    ]
+    assert found.charts[0].series == [
+        ("mixed", 0.5, 0.25, 0.25, 0.5),
+        ("target_contrast", 0.125, 0.125, 0.125, 0.125),
+    ]
+    assert found.rows == [
+        ("road", 200, 75.0, 50.0, 30.0, 5.0),
+        ("car", 8, 12.5, 100.0, 0.0, 87.5),
+    ]
+    assert [chart.title for chart in charts(Run(folder), None)] == ["Losses"]
+    text = text_of(write_report(folder))
+    assert "road 200 75.0 50.0 30.0 5.0 car 8 12.5 100.0 0.0 87.5" in text
+    assert "Step 200, 1 target images" in text
+
+
 def test_settings_that_differ_from_the_baseline(tmp_path: Path) -> None:
     run = Run(write_run(tmp_path / "run"))
     baseline = Run(write_run(tmp_path / "baseline", {"contrast": None, "seed": 2}))
@@ -278,7 +310,10 @@ def test_help_has_an_example(
 
 
 def test_sections_have_their_places(tmp_path: Path) -> None:
-    page = write_report(write_run(tmp_path)).read_text()
+    folder = write_run(tmp_path)
+    assert 'id="diagnosis"' not in write_report(folder).read_text()
+    write_metrics(folder, {"diagnosis/cosine/encoder": {9: 0.5}})
+    page = write_report(folder).read_text()
     for anchor, title in SECTIONS.items():
         assert f'<h2 id="{anchor}">{title}</h2>' in page
         assert f'<a href="#{anchor}">{title}</a>' in page

@@ -1,0 +1,1 @@
+"""The diagnosis of a run: why, and where, the pixel contrast helps (docs/diagnosis.md)."""
