@@ -78,6 +78,7 @@ MAY_IMPORT = {
     | SURROUNDINGS
     | {"assembly", "devices", "judging", "protocol", "scores_files"},
     "compiling": {"quoting", "task"},
+    "contrast_start": set(),
     "preparing": FOUNDATION | {"data", "assembly", "tables"},
     "boards": FOUNDATION | ROOMS | MODULES,
     "pictures": FOUNDATION | ROOMS | MODULES | {"boards", "tables"},
@@ -85,6 +86,7 @@ MAY_IMPORT = {
     | ROOMS
     | {
         "task",
+        "contrast_start",
         "loggers",
         "multirun",
         "tables",
@@ -112,6 +114,7 @@ MAY_IMPORT = {
         "boards",
         "checkpoints",
         "compiling",
+        "contrast_start",
         "judging",
         "keeping",
         "processes",
