@@ -1,9 +1,10 @@
-"""The demo: train source-only and SePiCo on generated streets, compare them, draw what they see.
+"""The demo: source only, AdaBN and SePiCo on generated streets, compared, and what they see.
 
     python scripts/demo.py [--steps N] [--seed N] [--output DIR]
 
-Both trainings run at once, one process and one thread each. Leaves `demo.png` and `demo.json` in
-DIR.
+Both trainings run at once, one process and one thread each. Each network is judged under both
+batch-norm policies, so that a column compares like with like; AdaBN is the source-only network
+under target statistics. Leaves `demo.png` and `demo.json` in DIR.
 """
 
 import argparse
@@ -19,12 +20,16 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import torch
+from policies import POLICIES, judged_under_each
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
 
+from sepico_pl.adapt.batch_norm import BatchNormPolicy
 from sepico_pl.checkpoints import load
 from sepico_pl.data.geometry import to_tensor
 from sepico_pl.data.painting import paint
-from sepico_pl.tables import print_scores, write_json
+from sepico_pl.judging import be_quiet
+from sepico_pl.tables import plain_console, print_scores, write_json
 from sepico_pl.types import ByteArray, ClassSet
 
 mpl.use("Agg")
@@ -35,7 +40,11 @@ RUNS = {
     "source only": ["adapt=none"],
     "SePiCo (distribution)": ["adapt=sepico", "contrast=distribution"],
 }
+SOURCE_ONLY, SEPICO = RUNS
+ADABN = "AdaBN"
 PICTURED_SCENES = 4
+Scores = dict[str, dict[str, dict[str, float]]]
+"""In percent by run, by batch-norm policy, by "mIoU" and "IoU/<class>"."""
 
 
 def start(overrides: list[str], folder: Path) -> subprocess.Popen[str]:
@@ -99,9 +108,12 @@ def watch(
 
 
 @torch.no_grad()
-def predict(checkpoint: Path, scenes: int) -> tuple[ClassSet, list[tuple[ByteArray, ...]]]:
+def predict(
+    checkpoint: Path, policy: BatchNormPolicy, scenes: int
+) -> tuple[ClassSet, list[tuple[ByteArray, ...]]]:
     """Return the classes and, for target validation scenes, (image, truth, prediction)."""
     data, task = load(checkpoint)
+    task.batch_norm = policy
     task.eval()
     pair = data.pair
     with task.judge(task.student, data.statistics_images(torch.device("cpu"))):
@@ -115,11 +127,14 @@ def predict(checkpoint: Path, scenes: int) -> tuple[ClassSet, list[tuple[ByteArr
 
 
 def draw(folders: dict[str, Path], path: Path) -> None:
-    """Draw target image | truth | source only | adapted, a row per scene, with a legend."""
+    """Draw target image | truth | source only | AdaBN | adapted, a row per scene; a legend."""
+    source_only, adapted = (folder / "last.ckpt" for folder in folders.values())
     predictions = {
-        name: predict(folder / "last.ckpt", PICTURED_SCENES) for name, folder in folders.items()
+        "source only\nrunning statistics": predict(source_only, "running", PICTURED_SCENES),
+        "AdaBN\ntarget statistics": predict(source_only, "target", PICTURED_SCENES),
+        f"{SEPICO}\ntarget statistics": predict(adapted, "target", PICTURED_SCENES),
     }
-    classes, scenes = predictions["source only"]
+    classes, scenes = next(iter(predictions.values()))
     columns = ["target image", "truth", *predictions]
     figure, axes = plt.subplots(
         PICTURED_SCENES,
@@ -144,6 +159,49 @@ def draw(folders: dict[str, Path], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+def columns_of(scores: Scores) -> dict[str, dict[str, float]]:
+    """Return what was judged by its heading: method and batch-norm policy, policy by policy."""
+    return {
+        f"{method(name, policy)}, {policy} BN": found[policy]
+        for policy in POLICIES
+        for name, found in scores.items()
+    }
+
+
+def method(name: str, policy: str) -> str:
+    """Return what a run is called under a policy."""
+    return ADABN if (name, policy) == (SOURCE_ONLY, "target") else name
+
+
+def summary_rows(scores: Scores) -> list[tuple[str, ...]]:
+    """Return target mIoU as text: a row per method and one of gains, a column per policy."""
+    running, target = ([scores[name][policy]["mIoU"] for name in RUNS] for policy in POLICIES)
+    return [
+        (SOURCE_ONLY, f"{running[0]:.1f}", "-"),
+        (f"{ADABN} (source only, target statistics)", "-", f"{target[0]:.1f}"),
+        (SEPICO, f"{running[1]:.1f}", f"{target[1]:.1f}"),
+        (
+            "SePiCo over source only, over AdaBN",
+            f"{running[1] - running[0]:+.1f}",
+            f"{target[1] - target[0]:+.1f}",
+        ),
+    ]
+
+
+def print_summary(scores: Scores) -> None:
+    """Print target mIoU, both policies side by side."""
+    table = Table()
+    table.add_column("target mIoU, batch norm with")
+    for policy in POLICIES:
+        table.add_column(f"{policy} statistics", justify="right")
+    *methods, gain = summary_rows(scores)
+    for row in methods:
+        table.add_row(*row)
+    table.add_section()
+    table.add_row(*gain, style="bold")
+    plain_console(100).print(table)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -160,16 +218,16 @@ def main() -> None:
         name: start([*overrides, *common], folders[name]) for name, overrides in RUNS.items()
     }
     watch(processes, folders, steps)
-    scores = {
-        name: json.loads((folder / "scores.json").read_text()) for name, folder in folders.items()
-    }
-    columns = {
-        f"{name}, {score['batch_norm']} BN": score["target"] for name, score in scores.items()
-    }
+    be_quiet()
+    scores = {name: judged_under_each(folder / "last.ckpt") for name, folder in folders.items()}
+    columns = columns_of(scores)
     class_names = [key[4:] for key in next(iter(columns.values())) if key.startswith("IoU/")]
     print_scores(
         f"target validation after {steps} steps, seed {options.seed}", class_names, columns
     )
+    print_summary(scores)
+    if json.loads((folders[SEPICO] / "scores.json").read_text())["contrast_steps"] == 0:
+        print(f"{steps} steps end before the contrast starts: {SEPICO} trained without it")
     draw(folders, options.output / "demo.png")
     write_json(options.output / "demo.json", scores)
     print(f"{time.monotonic() - started:.0f} s; picture: {options.output / 'demo.png'}")

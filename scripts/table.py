@@ -17,10 +17,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pytorch_lightning as pl
+from policies import POLICIES, judged_under_each
 
-from sepico_pl.checkpoints import load
-from sepico_pl.judging import judge
 from sepico_pl.tables import write_json
 
 ROWS = {
@@ -32,7 +30,6 @@ ROWS = {
     "bank": ["contrast=bank"],
     "distribution": ["contrast=distribution"],
 }
-POLICIES = ("running", "target")
 
 
 def run(name: str, seed: int, output: Path, overrides: list[str]) -> Path:
@@ -55,13 +52,7 @@ def run(name: str, seed: int, output: Path, overrides: list[str]) -> Path:
 
 def judge_both(folder: Path) -> None:
     """Judge a run on the target under both batch-norm policies and write the scores."""
-    data, task = load(folder / "last.ckpt")
-    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
-    scores = {}
-    for policy in POLICIES:
-        task.batch_norm = policy
-        scores[policy] = judge(trainer, task, data)["target"]
-    write_json(folder / "both.json", scores)
+    write_json(folder / "both.json", judged_under_each(folder / "last.ckpt"))
 
 
 def line(name: str, folders: list[Path]) -> str:

@@ -21,6 +21,7 @@ from sepico_pl.boards import describe_run
 from sepico_pl.checkpoints import resumed_task, start_from
 from sepico_pl.cli import environment
 from sepico_pl.compiling import compile_networks
+from sepico_pl.contrast_start import contrast_steps, without_contrast
 from sepico_pl.data.datamodule import AdaptationData
 from sepico_pl.folder_lock import locked_folder
 from sepico_pl.job_signals import exit_if_signalled
@@ -93,7 +94,7 @@ def train_in(folder: Path, config: DictConfig) -> dict[str, float]:
         prepare_networks(task, plain, trainer)
         with exit_on_signal(trainer):
             fit(trainer, task, data, resumed)
-            scores = final_scores(trainer, task, data, plain["name"], folder)
+            scores = final_scores(trainer, task, data, plain, folder)
     if trainer.is_global_zero:
         report_on(folder)
     print(f"run folder: {folder}")
@@ -136,10 +137,10 @@ def final_scores(
     trainer: pl.Trainer,
     task: SegmentationTask,
     data: AdaptationData,
-    name: str,
+    plain: Config,
     folder: Path,
 ) -> dict[str, float]:
-    """Judge the student on the target; print the scores and write them.
+    """Judge the student on the target; print the scores and write them, with how they came about.
 
     Raises:
         Interrupted: after a signal before the last image.
@@ -147,26 +148,29 @@ def final_scores(
     if not data.domains:
         print("no labelled target images to judge on")
         return {}
+    contrasted = contrast_steps(plain, trainer.global_step)
     count_from(trainer, trainer.global_step - 1)  # the scores belong into the last step's row
     scores = judge(trainer, task, data)["target"]
     signal_handler_of(trainer).restore_output()
     if trainer.is_global_zero:
-        write_json(folder / "scores.json", {"target": scores, "batch_norm": task.batch_norm})
+        made = {"batch_norm": task.batch_norm, "contrast_steps": contrasted}
+        write_json(folder / "scores.json", {"target": scores, **made})
         counts = task.confusion["target"].tolist()
         write_json(folder / "confusion.json", {"classes": task.class_names, "target": counts})
     title = f"target validation of the student, {batch_norm_name(task)}"
-    print_scores(title, task.class_names, {name: scores})
+    if contrasted == 0:
+        title += f"; trained {without_contrast(plain['adapt']['contrast_start'])}"
+    print_scores(title, task.class_names, {plain["name"]: scores})
     return scores
 
 
 def say_whether_it_contrasts(plain: Config) -> None:
     """Print that a run is too short for its contrast, if it is."""
-    start = plain["adapt"].get("contrast_start", 0)
     steps = plain["trainer"]["max_steps"]
-    if plain["contrast"] is not None and steps <= start:
+    if contrast_steps(plain, steps) == 0:
         print(
-            f"the contrast starts at step {start} (adapt.contrast_start) and the run ends at "
-            f"{steps}: it trains without"
+            f"the contrast starts at step {plain['adapt']['contrast_start']} "
+            f"(adapt.contrast_start) and the run ends at {steps}: it trains without"
         )
 
 

@@ -54,8 +54,8 @@ def write_metrics(folder: Path, columns: Mapping[str, Mapping[int, float]]) -> N
             writer.writerow({"step": step, **found})
 
 
-def write_scores(folder: Path, scores: Mapping[str, float]) -> None:
-    (folder / "scores.json").write_text(json.dumps({"target": scores, "batch_norm": "target"}))
+def write_scores(folder: Path, scores: Mapping[str, float], batch_norm: str = "target") -> None:
+    (folder / "scores.json").write_text(json.dumps({"target": scores, "batch_norm": batch_norm}))
 
 
 def write_confusion(folder: Path, classes: Sequence[str], counts: Sequence[Sequence[int]]) -> None:

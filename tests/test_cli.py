@@ -248,6 +248,16 @@ def test_a_run_too_short_for_its_contrast_says_so(
 ) -> None:
     words = [*TINY, "trainer.max_steps=1", "logger=none"]
     assert call(monkeypatch, tmp_path, "train", *words, "hydra.run.dir=short") == ""
-    assert "the contrast starts at step 1 (adapt.contrast_start)" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "the contrast starts at step 1 (adapt.contrast_start)" in printed
+    assert "statistics; trained without its contrast, which starts after 1 steps" in printed
     assert call(monkeypatch, tmp_path, "train", *TINY, "hydra.run.dir=long") == ""
-    assert "the contrast starts" not in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "the contrast starts" not in printed
+    assert "without its contrast" not in printed
+    words = [*SOURCE_ONLY, "adapt=none", "logger=none", "hydra.run.dir=none"]
+    assert call(monkeypatch, tmp_path, "train", *words) == ""
+    assert {
+        name: json.loads((tmp_path / name / "scores.json").read_text())["contrast_steps"]
+        for name in ("short", "long", "none")
+    } == {"short": 0, "long": 2, "none": None}

@@ -79,6 +79,7 @@ MAY_IMPORT = {
     | SURROUNDINGS
     | {"assembly", "devices", "judging", "protocol", "scores_files"},
     "compiling": {"quoting", "task"},
+    "contrast_start": set(),
     "preparing": FOUNDATION | {"data", "assembly", "tables"},
     "boards": FOUNDATION | ROOMS | MODULES,
     "pictures": FOUNDATION | ROOMS | MODULES | {"boards", "tables"},
@@ -88,6 +89,7 @@ MAY_IMPORT = {
     | {
         "diagnosis",
         "task",
+        "contrast_start",
         "loggers",
         "multirun",
         "tables",
@@ -126,6 +128,7 @@ MAY_IMPORT = {
         "boards",
         "checkpoints",
         "compiling",
+        "contrast_start",
         "judging",
         "keeping",
         "processes",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from sepico_pl.multirun import FAILURE
 from sepico_pl.reporting.comparing_output import print_comparison, write_comparison
+from sepico_pl.reporting.comparing_same import same_runs
 from sepico_pl.reporting.comparing_settings import chosen, sort_runs
 from sepico_pl.reporting.comparing_statistics import Comparison, lines, per_class
 from sepico_pl.reporting.runs import find_runs
@@ -51,6 +52,7 @@ def compare(folders: Sequence[str], baseline: str | None, output: str | None) ->
         baseline=None if reference is None else reference.name,
         lines=lines(found.settings, reference),
         classes=per_class(found.settings),
+        same=same_runs(found.settings),
         left_out=[*found.left_out, *failed_jobs(paths)],
     )
     print_comparison(comparison)

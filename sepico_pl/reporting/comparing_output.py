@@ -75,13 +75,17 @@ def summary_rows(comparison: Comparison) -> list[list[object]]:
         ["score", "setting", "seeds", "last_mean", "last_deviation", "best_mean", "best_deviation"]
     ]
     rows[0] += ["baseline", "difference", "common_seeds", "p"]
+    rows[0] += ["batch_norm", "baseline_batch_norm", "contrast_steps"]
+    reference = None if comparison.baseline is None else comparison.setting(comparison.baseline)
     for line in comparison.lines:
         best, against = line.best or (None, None, None), line.against or (None, None, None)
         seeds = " ".join(map(str, line.seeds))
         rows.append(
             [line.score, line.setting, seeds, *line.last[1:], *best[1:], comparison.baseline]
         )
-        rows[-1] += against
+        setting = comparison.setting(line.setting)
+        policy = None if reference is None else reference.batch_norm
+        rows[-1] += [*against, setting.batch_norm, policy, setting.contrast_steps]
     return rows
 
 

@@ -35,6 +35,16 @@ class Setting:
     name: str
     runs: Mapping[int, Run]
 
+    @property
+    def batch_norm(self) -> str:
+        """Whose statistics batch norm had when its runs were judged; see `Run.batch_norm`."""
+        return next(iter(self.runs.values())).batch_norm
+
+    @property
+    def contrast_steps(self) -> int | None:
+        """In how many steps its runs contrast; None without a contrast."""
+        return next(iter(self.runs.values())).contrast_steps
+
     def last(self, score: str) -> dict[int, float]:
         """Return a score of the final judging in percent, by seed; seeds without it are left out.
 

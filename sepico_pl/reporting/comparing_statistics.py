@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 from scipy.stats import ttest_rel
 
+from sepico_pl.reporting.comparing_same import SameRuns
 from sepico_pl.reporting.comparing_settings import Setting
+from sepico_pl.reporting.fairness import policies_differ
 
 
 class Spread(NamedTuple):
@@ -113,6 +115,7 @@ class Comparison(NamedTuple):
         baseline: name of the setting that the others are tested against; None for no test.
         lines: the mean scores.
         classes: IoU at the final judging, by class, then by setting.
+        same: settings that some seeds do not tell apart.
         left_out: a line for each run that does not count.
     """
 
@@ -121,7 +124,19 @@ class Comparison(NamedTuple):
     baseline: str | None
     lines: list[Line]
     classes: dict[str, dict[str, Spread]]
+    same: list[SameRuns]
     left_out: list[str]
+
+    def setting(self, name: str) -> Setting:
+        """Return the setting of this name."""
+        return next(setting for setting in self.settings if setting.name == name)
+
+    def crosses_policies(self, line: Line) -> bool:
+        """Whether a difference is between runs judged under different batch-norm policies."""
+        if self.baseline is None or line.against is None:
+            return False
+        one, other = self.setting(line.setting), self.setting(self.baseline)
+        return policies_differ(one.batch_norm, other.batch_norm)
 
 
 def per_class(settings: Sequence[Setting]) -> dict[str, dict[str, Spread]]:

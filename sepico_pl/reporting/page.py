@@ -14,6 +14,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from sepico_pl.limits import PATH, OrNull, Rule, check_limits
 from sepico_pl.reporting import page_settings
+from sepico_pl.reporting.fairness import (
+    OTHER_POLICY,
+    STATISTICS,
+    contrast_notes,
+    policy_note,
+)
 from sepico_pl.reporting.page_curves import charts
 from sepico_pl.reporting.page_diagnosis import diagnosis_of
 from sepico_pl.reporting.page_map import map_of
@@ -114,6 +120,10 @@ def render(run: Run, baseline: Run | None) -> str:
             run=run,
             baseline=baseline,
             overview=page_settings.overview(run, baseline),
+            judged_with=STATISTICS[run.batch_norm],
+            other_policy=OTHER_POLICY,
+            policy_note=policy_note(run, baseline),
+            contrast_notes=contrast_notes(run, baseline),
             means=means(run, baseline),
             classes=class_scores(run, baseline),
             charts=charts(run, baseline),

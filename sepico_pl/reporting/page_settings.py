@@ -4,6 +4,7 @@ import json
 import shlex
 from typing import Any
 
+from sepico_pl.reporting.fairness import STATISTICS
 from sepico_pl.reporting.run_files import Record, Session
 from sepico_pl.reporting.runs import Run
 from sepico_pl.resuming import flat
@@ -15,7 +16,6 @@ def overview(run: Run, baseline: Run | None) -> dict[str, str]:
     """Return what one asks first about a run, as a list of terms."""
     config = run.config
     network = f"{called(config['head']['decode'])} on {named(config['backbone'])}"
-    batch_norm = config["adapt"].get("batch_norm", "running")
     facts = {
         "setting": " ".join(run.record.overrides) or "defaults",
         "method": called(config["adapt"]),
@@ -24,7 +24,7 @@ def overview(run: Run, baseline: Run | None) -> dict[str, str]:
         "data": called(config["dataset"]),
         "steps": f"{run.steps} of {config['trainer']['max_steps']}",
         "seed": str(run.record.seed),
-        "judged with": f"{batch_norm} batch-norm statistics",
+        "judged with": STATISTICS[run.batch_norm],
     }
     if baseline is not None:
         unfinished = "" if baseline.is_finished else ", which has not come to its end"

@@ -1,7 +1,7 @@
 """What the files of a run folder must hold. A folder may come from others: all of it is data."""
 
 from pathlib import Path, PurePath
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -33,6 +33,7 @@ Percent = Annotated[float, AfterValidator(_is_percent)]
 Level = Annotated[int, Field(ge=0, le=255)]
 Pixels = Annotated[int, Field(ge=0, le=2**63)]
 FileName = Annotated[str, AfterValidator(_is_file_name)]
+BatchNorm = Literal["running", "target"]
 Names = Annotated[list[str], Field(max_length=MOST_CLASSES)]
 Measure = Annotated[float, Field(allow_inf_nan=False)] | None
 
@@ -61,6 +62,13 @@ class Part(Content):
     target: str = Field(alias="_target_")
 
 
+class Adapt(Part):
+    """A method, and what of it earlier versions leave out."""
+
+    batch_norm: BatchNorm = "running"
+    contrast_start: Step = 0
+
+
 class Head(Content):
     """The heads of a network."""
 
@@ -79,7 +87,7 @@ class Config(Content):
 
     name: str
     seed: Annotated[int, Field(ge=0, le=2**32)]
-    adapt: Part
+    adapt: Adapt
     contrast: Part | None
     head: Head
     backbone: Part
@@ -99,9 +107,11 @@ class Record(Session):
 
 
 class Scores(Content):
-    """`scores.json`."""
+    """`scores.json`; earlier versions say nothing of the contrast."""
 
     target: dict[str, Percent]
+    batch_norm: BatchNorm | None = None
+    contrast_steps: Step | None = None
 
 
 class Confusion(Content):

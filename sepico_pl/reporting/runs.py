@@ -4,7 +4,7 @@
 |---|---|---|
 | `run.json` | `record.py` | command, overrides, resolved configuration, versions, seed |
 | `metrics.csv` | `loggers.py` | a row per logged step |
-| `scores.json` | `runner.py` | the final target scores in percent |
+| `scores.json` | `runner.py` | final target scores in percent, and how they came about |
 | `confusion.json` | `runner.py` | the confusion matrix (C, C) behind them, and the class names |
 | `pictures/` | `pictures.py` | the panel of images over time |
 | `diagnosis.json` | `diagnosis/` | who is right about the target, by class and step |
@@ -18,6 +18,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sepico_pl.contrast_start import contrast_steps
 from sepico_pl.diagnosis.history import History
 from sepico_pl.json_files import Kind, checked, load_json, read_json
 from sepico_pl.reporting.run_files import Confusion, Embeddings, PanelFile, Record, Scores
@@ -81,9 +82,28 @@ class Run:
     @cached_property
     def scores(self) -> dict[str, float]:
         """The final target scores in percent: "mIoU", "mIoU<n>", "IoU/<class>"; empty if none."""
-        found = self._optional("scores.json", Scores)
-        scores = {} if found is None else found.target
+        scores = {} if self._judged is None else self._judged.target
         return {name: score for name, score in scores.items() if isfinite(score)}
+
+    @cached_property
+    def _judged(self) -> Scores | None:
+        return self._optional("scores.json", Scores)
+
+    @property
+    def batch_norm(self) -> str:
+        """Whose statistics batch norm had when it was judged: "running", "target", or "none"."""
+        if self.config.get("norm") == "group":
+            return "none"
+        recorded = None if self._judged is None else self._judged.batch_norm
+        return recorded or self.record.config.adapt.batch_norm
+
+    @property
+    def contrast_steps(self) -> int | None:
+        """In how many steps it contrasts until its end; None without a contrast."""
+        recorded = None if self._judged is None else self._judged.contrast_steps
+        if recorded is not None:
+            return recorded
+        return contrast_steps(self.config, self.record.config.trainer.max_steps)
 
     @cached_property
     def confusion(self) -> Confusion | None:

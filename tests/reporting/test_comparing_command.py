@@ -112,6 +112,28 @@ def test_a_real_multirun_is_compared(multirun: Path, monkeypatch: pytest.MonkeyP
     assert len({row["class"] for row in classes}) == 9
 
 
+def test_real_runs_that_a_setting_did_not_change_are_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny = [*TINY, "trainer.log_every_n_steps=1"]
+    settings = {
+        "self": ["adapt=self_training"],
+        "late": ["contrast=bank", "adapt.contrast_start=3"],
+        "zero": ["contrast=prototype", "contrast.weight=0"],
+        "full": ["contrast=prototype"],
+    }
+    for name, words in settings.items():
+        assert call(monkeypatch, tmp_path, "train", *tiny, *words, f"hydra.run.dir={name}") == ""
+    comparison = compare([str(tmp_path)], None, None)
+    together = {
+        run.folder.name
+        for name in comparison.same[0].settings
+        for run in comparison.setting(name).runs.values()
+    }
+    assert [same.seeds for same in comparison.same] == [[1]]
+    assert together == {"self", "late", "zero"}
+
+
 def test_parallel_jobs_give_what_serial_ones_do(multirun: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     folder = multirun.parent
