@@ -69,11 +69,11 @@ def csv_rows(ablation: Ablation) -> list[list[object]]:
             score = line.score
             start = [ablation.phase, policy, line.setting, ablation.title_of(line.setting, policy)]
             start += [" ".join(map(str, line.seeds))]
-            means = [None, None] if score is None else [score.mean, score.deviation]
+            means: list[object] = [None, None] if score is None else [score.mean, score.deviation]
             for control, one in line.differences.items():
                 low, high = (one and one.interval) or (None, None)
                 seeds = [] if one is None else [one.seeds, one.across]
-                told = [" ".join(map(str, some)) for some in seeds] or [None, None]
+                told: list[object] = [" ".join(map(str, some)) for some in seeds] or [None, None]
                 mean = None if one is None else one.mean
                 costs = [line.minutes, line.memory_mb]
                 rows.append([*start, *means, control, mean, low, high, *told, *costs])
