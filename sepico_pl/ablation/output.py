@@ -1,8 +1,10 @@
 """The table of a suite as people and programs take it: on the terminal, as Markdown, CSV, HTML."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from sepico_pl.ablation.results import POLICIES
+from sepico_pl.ablation.statistics import Difference
 from sepico_pl.ablation.table import Ablation, cells, heading, headings, notes, title
 from sepico_pl.quoting import as_code, in_markdown, printable
 from sepico_pl.reporting.comparing_output import (
@@ -66,18 +68,24 @@ def csv_rows(ablation: Ablation) -> list[list[object]]:
     rows: list[list[object]] = [list(COLUMNS)]
     for policy in POLICIES:
         for line in ablation.lines(policy):
-            score = line.score
-            start = [ablation.phase, policy, line.setting, ablation.title_of(line.setting, policy)]
-            start += [" ".join(map(str, line.seeds))]
-            means: list[object] = [None, None] if score is None else [score.mean, score.deviation]
+            mean, deviation = (None, None) if line.score is None else line.score[1:]
+            name, seeds = ablation.title_of(line.setting, policy), _joined(line.seeds)
+            start = [ablation.phase, policy, line.setting, name, seeds, mean, deviation]
             for control, one in line.differences.items():
-                low, high = (one and one.interval) or (None, None)
-                seeds = [] if one is None else [one.seeds, one.across]
-                told: list[object] = [" ".join(map(str, some)) for some in seeds] or [None, None]
-                mean = None if one is None else one.mean
                 costs = [line.minutes, line.memory_mb]
-                rows.append([*start, *means, control, mean, low, high, *told, *costs])
+                rows.append([*start, control, *_difference_cells(one), *costs])
     return rows
+
+
+def _difference_cells(found: Difference | None) -> list[object]:
+    if found is None:
+        return [None] * 5
+    low, high = found.interval or (None, None)
+    return [found.mean, low, high, _joined(found.seeds), _joined(found.across)]
+
+
+def _joined(seeds: Iterable[int]) -> str:
+    return " ".join(map(str, seeds))
 
 
 def html(ablation: Ablation) -> str:
