@@ -1,7 +1,7 @@
 """Activation checkpointing (Chen et al. 2016): less memory for one more forward pass."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 import torch
@@ -40,20 +40,25 @@ def _recomputed(block: nn.Module, *inputs: object) -> object:
 def _contexts(
     block: nn.Module,
 ) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    return nullcontext(), _unmoved_statistics(block)
+    return nullcontext(), _UnmovedStatistics(block)
 
 
-@contextmanager
-def _unmoved_statistics(block: nn.Module) -> Iterator[None]:
-    """Let batch norm leave its running statistics alone for a while."""
-    norms = [module for module in block.modules() if isinstance(module, _BatchNorm)]
-    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
-    for norm in norms:
-        norm.momentum = 0.0
-        if norm.num_batches_tracked is not None:
-            norm.num_batches_tracked = norm.num_batches_tracked.clone()
-    try:
-        yield
-    finally:
-        for norm, (momentum, tracked) in zip(norms, before, strict=True):
+class _UnmovedStatistics(AbstractContextManager[None]):
+    """Lets batch norm leave its running statistics alone for a while.
+
+    Entered anew with each backward pass through a graph that is kept.
+    """
+
+    def __init__(self, block: nn.Module) -> None:
+        self.norms = [module for module in block.modules() if isinstance(module, _BatchNorm)]
+
+    def __enter__(self) -> None:
+        self.before = [(norm.momentum, norm.num_batches_tracked) for norm in self.norms]
+        for norm in self.norms:
+            norm.momentum = 0.0
+            if norm.num_batches_tracked is not None:
+                norm.num_batches_tracked = norm.num_batches_tracked.clone()
+
+    def __exit__(self, *_: object) -> None:
+        for norm, (momentum, tracked) in zip(self.norms, self.before, strict=True):
             norm.momentum, norm.num_batches_tracked = momentum, tracked

@@ -3,9 +3,11 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from command_line import SOURCE_ONLY, TINY, call, configured
+from PIL import Image
 from soak import differences, logged
 
 from sepico_pl.diagnosis.history import begun
@@ -124,6 +126,34 @@ def test_a_short_run_is_measured_at_its_end(
         "2": {"gradient/encoder/source", "gradient/decoder/source"}
     }
     assert not (tmp_path / "run/diagnosis.json").exists()
+
+
+def test_without_labelled_target_images(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of half precision, and with blocks that run again in the backward pass."""
+    for part in ("day", "labels", "night"):
+        (tmp_path / part).mkdir()
+    for index in range(3):
+        image = np.random.default_rng(index).integers(0, 255, (32, 64, 3), dtype=np.uint8)
+        for part in ("day", "night"):
+            Image.fromarray(image).save(tmp_path / part / f"{index}.png")
+        Image.fromarray(image[..., 0] % 2).save(tmp_path / "labels" / f"{index}.png")
+    words = ["dataset=folder", "dataset.source_images=day", "dataset.source_labels=labels"]
+    words += ["dataset.target_images=night", "dataset.classes=[a,b]", "data.workers=0"]
+    words += ["data.source_size=[32,64]", "data.target_size=[32,64]", "hydra.run.dir=run"]
+    words += [word for word in TINY if not word.startswith("dataset")]
+    words += ["trainer.precision=bf16-mixed", "recompute=true", "diagnosis=1"]
+    assert call(monkeypatch, tmp_path, "train", *words) == ""
+    assert capsys.readouterr().out.count("there are no labelled target images") == 1
+    rows = diagnosed(tmp_path / "run")
+    assert {name.partition("/")[0] for name in rows["0"]} == {"gradient", "margin"}
+    assert "gradient/encoder/source_contrast" in rows["2"]
+    assert "margin/target" not in rows["2"]
+    assert not (tmp_path / "run/diagnosis.json").exists()
+    page = (tmp_path / "run/report.html").read_text()
+    assert "Gradients on the encoder" in page
+    assert "Concepts and head by class" not in page
 
 
 def test_several_processes_are_refused(tmp_path: Path) -> None:

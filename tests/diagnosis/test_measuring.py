@@ -102,6 +102,17 @@ def test_without_true_labels_or_contrast() -> None:
     assert (set(values), counts) == ({"gradient/encoder/source", "gradient/decoder/source"}, None)
 
 
+def test_several_embedding_maps() -> None:
+    """Cells are those of the last map, though the contrast goes over each of them."""
+    task = sepico("distribution", start=0, stages="layerwise")
+    assert task.contrast is not None
+    assert len(task.contrast.stages) == 2
+    values, counts = measure(task.rehearsal(), batches()[0], scenes())
+    assert {n for n in values if not n.startswith("gradient/")} == TARGET | {"margin/source"}
+    assert counts is not None
+    assert sum(counts.cells) == 2 * 16 - 4
+
+
 def filled(contrast: PrototypeContrast | DistributionContrast) -> None:
     contrast.moments.count.copy_(torch.tensor([5, 5, 0]))
     contrast.moments.mean.copy_(torch.tensor([[0.9, 0.0], [0.0, 0.5], [9.0, 9.0]]))

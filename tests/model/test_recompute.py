@@ -88,3 +88,18 @@ def test_without_gradients_a_block_runs_as_it_is() -> None:
     image = torch.randn(1, 3, 32, 32)
     with torch.no_grad():
         assert all(map(torch.equal, plain(image), thrifty(image)))
+
+
+def test_a_kept_graph_is_recomputed_for_each_gradient_and_copies_by_themselves() -> None:
+    plain = small_v1c().train()
+    original = copy.deepcopy(plain)
+    recompute_blocks(original)
+    thrifty = copy.deepcopy(original)
+    found = []
+    for encoder in (plain, thrifty):
+        loss = encoder(torch.ones(2, 3, 64, 64).cumsum(dim=3))[-1].square().mean()
+        parameters = list(encoder.parameters())
+        twice = [torch.autograd.grad(loss, parameters, retain_graph=True) for _ in range(2)]
+        found.append([*twice[0], *twice[1], *encoder.buffers()])
+    assert all(map(torch.equal, *found))
+    assert all(buffer.sum() == 0 for n, buffer in original.named_buffers() if n.endswith("mean"))
