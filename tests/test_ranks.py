@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -157,19 +158,24 @@ def test_a_rank_that_dies_ends_the_run_and_one_process_goes_on(
         env=environment(tmp_path),
         stdout=log.open("w"),
         stderr=subprocess.STDOUT,
+        start_new_session=True,
     )
-    until = time.monotonic() + 100
-    while not list((tmp_path / "two").glob("checkpoints/step_*.ckpt")):
-        assert time.monotonic() < until, log.read_text()
-        time.sleep(0.1)
-    children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
-    ranks = [
-        pid
-        for pid in children
-        if b"train_ddp_process_1" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
-    os.kill(int(ranks[0]), signal.SIGKILL)
-    assert running.wait(60) != 0
+    try:
+        until = time.monotonic() + 200
+        while not list((tmp_path / "two").glob("checkpoints/step_*.ckpt")):
+            assert time.monotonic() < until, log.read_text()
+            time.sleep(0.1)
+        children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+        ranks = [
+            pid
+            for pid in children
+            if b"train_ddp_process_1" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+        os.kill(int(ranks[0]), signal.SIGKILL)
+        assert running.wait(60) != 0
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
     said = log.read_text()
     assert "Traceback" not in said
     ours = "error: another process of this run ended" in said and "resume=last" in said
