@@ -80,9 +80,10 @@ def parts_of(plain: Config, pair: DomainPair) -> Iterator[Part]:
     """Name every collection of files that a data set has."""
     dataset, data = plain["dataset"], plain["data"]
     if "source" in dataset and "target" in dataset:
-        source = cast(Benchmark, build("dataset", dataset["source"]))
+        source = build("dataset", dataset["source"])
         target = cast(Benchmark, build("dataset", dataset["target"]))
-        yield from _benchmark_parts("source", source, data["source_size"], labelled=True)
+        if isinstance(source, Benchmark):  # generated sources have no files
+            yield from _benchmark_parts("source", source, data["source_size"], labelled=True)
         yield from _benchmark_parts("target", target, data["target_size"], labelled=False)
         return
     for name, collection in (
@@ -101,10 +102,11 @@ def _benchmark_parts(
     train = (benchmark.labelled if labelled else benchmark.images)(benchmark.train)
     title = f"{domain} {{}} ({benchmark.name})"
     published = benchmark.published
-    yield Part(title.format("train"), train, published[benchmark.train], benchmark, box)
+    copied = benchmark if published else None  # one's own photographs have no known layout
+    yield Part(title.format("train"), train, published.get(benchmark.train), copied, box)
     if benchmark.val:
         val = benchmark.labelled(benchmark.val)
-        yield Part(title.format("val"), val, published[benchmark.val], benchmark)
+        yield Part(title.format("val"), val, published.get(benchmark.val), copied)
 
 
 def show(reports: list[Report]) -> None:

@@ -27,7 +27,7 @@ def protocol_of(
     plain: Config, data: AdaptationData, task: SegmentationTask, benchmark: Benchmark | None
 ) -> dict[str, Any]:
     """Return what is evaluated, and how: the scores' file begins with it."""
-    judged_on = {} if benchmark is None else {"judged_on": f"{benchmark.name} {benchmark.val}"}
+    judged_on = {} if benchmark is None else {"judged_on": benchmark.evaluated}
     return {
         "checkpoint": Path(plain["checkpoint"]).name
         if plain["output"] is None

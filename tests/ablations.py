@@ -51,6 +51,7 @@ def row(suite: Suite, setting: str, seed: int, running: float, target: float, **
         "machine": "A, 1 thread",
         "torch": "2.14.1",
         "commit": "0123456789ab",
+        "images": "fedcba",
         "date": "2026-01-31T12:00:00+00:00",
         **changed,
     }

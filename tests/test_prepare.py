@@ -213,6 +213,22 @@ def test_a_killed_copy_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             assert image.size == (720, 360)
 
 
+def test_photographs_of_ones_own_are_checked_beside_a_generated_source(
+    data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = data_root / "cityscapes/leftImg8bit/train"
+    words = ["dataset=benchmark", "source=streets", "target=folder"]
+    words += [f"dataset.target.train_images={folder}"]
+    assert call(monkeypatch, tmp_path, "prepare", *words) == ""
+    (part,) = report(tmp_path)["parts"]
+    assert (part["part"], part["files"]) == (
+        "target train (folder)",
+        len(list(folder.rglob("*.png"))),
+    )
+    error = call(monkeypatch, tmp_path, "prepare", *words, "copy=small")
+    assert "only benchmarks can be copied" in error
+
+
 def test_what_cannot_be_prepared(
     data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -109,6 +109,7 @@ MAY_IMPORT = {
         "limits",
         "reporting",
         "resuming",
+        "signal_handling",
         "tables",
     },
     "serving": FOUNDATION

@@ -10,7 +10,7 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 
 from sepico_pl.ablation.jobs import Task, tasks_of, work
-from sepico_pl.ablation.machine import gpu_name
+from sepico_pl.ablation.machine import trains_on_gpu
 from sepico_pl.ablation.output import print_ablation, write_ablation
 from sepico_pl.ablation.results import (
     Row,
@@ -91,7 +91,7 @@ def jobs_at_a_time(wanted: int | None, suite: Suite) -> int:
     """Return how many runs go side by side."""
     if wanted is not None:
         return wanted
-    return 1 if gpu_name(suite.common) else os.cpu_count() or 1
+    return 1 if trains_on_gpu(suite.common) else os.cpu_count() or 1
 
 
 def typed(plain: Mapping[str, Any]) -> list[str]:
@@ -128,7 +128,8 @@ def run_missing(tasks: Sequence[Task], number: int) -> list[str]:
     side_by_side.run(work(task, lambda: side_by_side.signum, ended) for task in missing)
     if side_by_side.signum:
         name = signal.Signals(side_by_side.signum).name
-        say(f"{name}: the runs under way are saved; the same command goes on")
+        how = "killed" if side_by_side.killed else "saved"
+        say(f"{name}: the runs under way are {how}; the same command goes on")
         sys.exit(128 + side_by_side.signum)
     return [task.name for task in missing if task.name in failed]
 
@@ -144,7 +145,7 @@ def say_what_there_is(
 
 def environment_of_jobs(suite: Suite) -> dict[str, str]:
     """Return the environment of runs: one thread each on a CPU, unless it says otherwise."""
-    if gpu_name(suite.common):
+    if trains_on_gpu(suite.common):
         return dict(os.environ)
     return {THREADS: "1", **os.environ}
 

@@ -123,6 +123,7 @@ def work(task: Task, stopped: Callable[[], int], ended: Callable[[Task, Row | st
             write_state(task, state)
             refuse_failure(finished)
         for policy in POLICIES:
+            task.scores(policy).unlink(missing_ok=True)  # of an earlier try, it would be kept
             refuse_failure((yield task.judging(policy)))
         outcome: Row | str = row_of(task, state)
     except (Failed, InputError, OSError) as error:
@@ -203,6 +204,7 @@ def row_of(task: Task, state: State) -> Row:
         "machine": gpu or cpu_with_threads(record),
         "torch": record.versions.get("torch", "unknown"),
         "commit": commit_of(record, task.results),
+        "images": record.images,
         "date": datetime.now(tz=UTC).isoformat(timespec="seconds"),
         **{f"mIoU_{policy}": found.get("mIoU") for policy, found in scores.items()},
         **{f"classes_{policy}": by_class(found) for policy, found in scores.items()},

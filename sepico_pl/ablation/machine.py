@@ -13,9 +13,14 @@ ON_CPU = "trainer.accelerator=cpu"
 CPU_INFO = Path("/proc/cpuinfo")
 
 
+def trains_on_gpu(words: Collection[str]) -> bool:
+    """Whether runs with these overrides may train on a GPU."""
+    return ON_CPU not in words and may_have_gpu()
+
+
 def gpu_name(words: Collection[str]) -> str | None:
     """Return the model of the GPU that runs with these overrides train on; None for none."""
-    if ON_CPU in words or not may_have_gpu():
+    if not trains_on_gpu(words):
         return None
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
     asked = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader", f"--id={visible}"]

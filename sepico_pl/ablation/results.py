@@ -1,9 +1,12 @@
 """The results file: a row per finished run, written whole each time, read as data."""
 
 import csv
+import fcntl
 import io
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -52,7 +55,9 @@ class Row(Content):
         seconds: wall time of training; None where a part of it was not measured.
         memory_mb: peak of resident memory in training; None on a GPU.
         machine: model of CPU and threads, or of GPU.
-        torch, commit, date: what it was made with, and when.
+        torch, commit: what it was made with.
+        images: fingerprint of what it was trained on.
+        date: when its row was written.
     """
 
     model_config = ConfigDict(strict=False, extra="forbid")
@@ -71,6 +76,7 @@ class Row(Content):
     machine: str
     torch: str
     commit: str
+    images: str
     date: str
 
     def score(self, policy: Policy) -> float:
@@ -134,8 +140,15 @@ def _cell(value: Any) -> object:  # noqa: ANN401
 
 
 def add_row(path: Path, row: Row) -> None:
-    """Add a row to what the file holds now."""
-    write_results(path, [*read_results(path), row])
+    """Add a row to what the file holds now; ablations that share a file wait for each other."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):  # a disk without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        write_results(path, [*read_results(path), row])
+    finally:
+        os.close(descriptor)
 
 
 def rows_of(suite: Suite, phase: Phase, rows: Iterable[Row]) -> dict[str, dict[int, Row]]:

@@ -15,6 +15,7 @@ from types import FrameType
 from typing import NamedTuple
 
 from sepico_pl.job_signals import handled_signals
+from sepico_pl.signal_handling import SECOND_COUNTS_AFTER
 
 MEMORY_UNIT = 2**20 if sys.platform == "darwin" else 2**10
 """How many of `ru_maxrss` make a megabyte."""
@@ -66,18 +67,21 @@ class SideBySide:
 
     Attributes:
         signum: the first signal that asked to end; 0 for none.
+        killed: whether a second one has killed what ran.
     """
 
     def __init__(self, number: int, environment: Mapping[str, str]) -> None:
         """Begin without a process."""
         self.number, self.environment = number, dict(environment)
         self.processes: dict[int, Process] = {}
-        self.signum = 0
+        self.signum, self.since = 0, 0.0
+        self.killed = False
 
     def run(self, jobs: Iterable[Job]) -> None:
         """Run jobs until all have ended, or after a signal those that have begun.
 
-        A signal is handed on to the processes, which save; a second one kills them.
+        A signal is handed on to the processes, which save. A Ctrl-C some seconds later kills them;
+        what comes sooner, or is another signal, is the first one over again.
         """
         waiting = iter(jobs)
         with self._signals_handed_on():
@@ -139,10 +143,15 @@ class SideBySide:
                 signal.signal(number, handler)
 
     def _handle(self, signum: int, _: FrameType | None) -> None:
-        handed = signal.SIGKILL if self.signum else signal.SIGTERM
-        self.signum = self.signum or signum
+        if self.signum:
+            late = time.monotonic() > self.since + SECOND_COUNTS_AFTER
+            if signum != signal.SIGINT or not late:
+                return
+            self.killed = True
+        else:
+            self.signum, self.since = signum, time.monotonic()
         for pid in list(self.processes):
-            hand_on(pid, handed)
+            hand_on(pid, signal.SIGKILL if self.killed else signal.SIGTERM)
 
 
 def start(command: Command, environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":

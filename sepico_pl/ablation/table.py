@@ -1,6 +1,7 @@
 """The table of a suite in words and rounded numbers, and the notes that belong to it."""
 
 import shlex
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,6 +133,7 @@ def notes(ablation: Ablation, quoted: Callable[[str], str] = str) -> list[str]:
         _tried(ablation),
         *_incomplete(ablation),
         *_across_machines(ablation),
+        *_across_versions(ablation),
         *_outdated(ablation, quoted),
     ]
 
@@ -171,6 +173,24 @@ def _across_machines(ablation: Ablation) -> list[str]:
         for line in ablation.lines(POLICIES[0])
         for control, one in line.differences.items()
         if one is not None and one.across
+    ]
+
+
+def _across_versions(ablation: Ablation) -> list[str]:
+    """Warn of rows that were not made with one commit and torch, or one setting's images."""
+    rows = [row for by_seed in ablation.rows.values() for row in by_seed.values()]
+    kinds = {
+        "commits": Counter(row.commit for row in rows),
+        "versions of torch": Counter(row.torch for row in rows),
+    }
+    for setting, by_seed in ablation.rows.items():
+        kinds[f"images of {setting}"] = Counter(row.images for row in by_seed.values())
+    return [
+        f"Warning: the {kind} differ: "
+        + ", ".join(f"{name} ({count} run{'s' * (count > 1)})" for name, count in found.items())
+        + "."
+        for kind, found in kinds.items()
+        if len(found) > 1
     ]
 
 

@@ -44,6 +44,11 @@ class Benchmark:
     skip_mismatches: bool = False
     references: Callable[[Sequence[Path]], Sequence[Path]] | None = None
 
+    @property
+    def evaluated(self) -> str:
+        """What it is evaluated on, for the file of the scores."""
+        return f"{self.name} {self.val}"
+
     def labelled(self, split: str) -> SegmentationFolder:
         """Return the images and labels of a split.
 

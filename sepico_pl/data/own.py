@@ -90,6 +90,23 @@ def folder(
     )
 
 
+class Photographs(Benchmark):
+    """Folders of one's own, which say themselves what is missing."""
+
+    @property
+    def evaluated(self) -> str:
+        """What it is evaluated on, for the file of the scores."""
+        return str(self.root)
+
+    def files(self, split: str) -> Sequence[Pair]:
+        """Find the files of a split.
+
+        Raises:
+            InputError: if the folder is missing or holds none.
+        """
+        return self.find(split)
+
+
 def photographs(
     train_images: str, val_images: str | None = None, val_labels: str | None = None
 ) -> Benchmark:
@@ -115,9 +132,9 @@ def photographs(
         images = all_images(Path(train_images), named)
         return [(image, image) for image in images]
 
-    return Benchmark(
+    return Photographs(
         name="folder",
-        root=Path(train_images),
+        root=Path(val_images or train_images).absolute(),
         find=find,
         code=IdLabels(TRAIN_IDS),
         labelled_splits=("val",) if val_images is not None else (),

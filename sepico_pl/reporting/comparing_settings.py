@@ -140,12 +140,15 @@ def shapes(word: str) -> bool:
 def shaping(run: Run) -> dict[str, str]:
     """Return what may shape a run's scores, by dotted key.
 
-    Absolute paths of data are left out: they say where images lie, the fingerprint which.
+    Absolute paths of data are left out: they say where images lie, the fingerprint which. So is
+    what is null: earlier versions do not have the key.
     """
     leaves = {
         key: _shown(value)
         for key, value in flat(run.config).items()
-        if shapes(key) and not (key.startswith("dataset.") and _is_absolute(value))
+        if value is not None
+        and shapes(key)
+        and not (key.startswith("dataset.") and _is_absolute(value))
     }
     return {**leaves, "images": run.record.images}
 

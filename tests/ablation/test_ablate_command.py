@@ -147,6 +147,8 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     first = begin(folder, "jobs=1")
     wait_until(lambda: (folder / "out/runs/group/1/run.json").exists(), folder)
     first.send_signal(signal.SIGTERM)
+    first.send_signal(signal.SIGTERM)  # as by GNU timeout: the same end once more
+    first.send_signal(signal.SIGINT)
     assert first.wait(60) == 128 + signal.SIGTERM
     assert processes_in(folder) == []
     assert len(rows_in(folder)) == 1

@@ -2,6 +2,8 @@
 
 import json
 import math
+from collections import Counter
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from compared_runs import rows_of as csv_of
 from sepico_pl.ablation.output import csv_rows, html, markdown, write_ablation
 from sepico_pl.ablation.results import COLUMNS, add_row, read_results, write_results
 from sepico_pl.ablation.statistics import difference
+from sepico_pl.ablation.suites import Suite
 from sepico_pl.ablation.table import Ablation, ablation_of, cells, headings, notes, title
 from sepico_pl.types import InputError
 
@@ -75,6 +78,43 @@ def test_the_notes_tell_phase_tries_gaps_and_differences_across_machines(
         f"Warning: {pair} crosses machines at seed 3; run both on one machine."
         for pair in ("source_only minus mixed", "mixed minus source_only")
     ]
+
+
+def test_the_notes_tell_of_rows_made_with_other_code_or_images(tmp_path: Path) -> None:
+    suite = suite_of(tmp_path)
+    path = write_sample(tmp_path, suite)
+    assert not any("differ:" in note for note in told_of(suite, path))
+    add_row(path, row(suite, "late", 1, 60.0, 60.0, commit="ba9876543210 dirty", images="other"))
+    assert [note for note in told_of(suite, path) if "differ:" in note] == [
+        "Warning: the commits differ: 0123456789ab (7 runs), ba9876543210 dirty (1 run).",
+        "Warning: the images of late differ: other (1 run), fedcba (1 run).",
+    ]
+
+
+def told_of(suite: Suite, path: Path) -> list[str]:
+    return notes(ablation_of(suite, "exploration", read_results(path), path, []))
+
+
+def add_rows(folder: Path, setting: str) -> None:
+    """Add a row for each of many seeds, as an ablation with an output folder of its own does."""
+    suite = suite_of(folder / setting, exploration=list(range(20)), confirmation=[99])
+    for seed in range(20):
+        add_row(folder / "results.csv", row(suite, setting, seed, 1.0, 2.0))
+
+
+def test_two_ablations_may_share_a_results_file(tmp_path: Path) -> None:
+    add_rows(tmp_path, "late")
+    context = get_context("spawn")
+    both = [
+        context.Process(target=add_rows, args=(tmp_path, setting))
+        for setting in ("source_only", "mixed")
+    ]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join()
+    found = Counter(one.setting for one in read_results(tmp_path / "results.csv"))
+    assert found == {"late": 20, "source_only": 20, "mixed": 20}
 
 
 def test_rows_of_other_overrides_and_other_suites_do_not_count(tmp_path: Path) -> None:
@@ -170,7 +210,7 @@ def test_a_run_with_two_rows_and_a_foreign_file_are_refused(tmp_path: Path) -> N
     with pytest.raises(InputError, match="small mixed seed 1 stands there twice"):
         read_results(path)
     path.write_bytes(whole[:-41])
-    with pytest.raises(InputError, match="row 9 has 13 cells, not 15"):
+    with pytest.raises(InputError, match="row 9 has 14 cells, not 16"):
         read_results(path)
     path.write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match="its first line must be suite,setting,phase,seed"):

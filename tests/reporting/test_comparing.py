@@ -84,6 +84,7 @@ def test_where_overrides_do_not_tell_settings_apart_keys_do(tmp_path: Path) -> N
         {"name": "another"},
         {"logger": {"wandb": {"_target_": "sepico_pl.loggers.wandb_logger"}}},
         {"data_root": "/elsewhere"},
+        {"masking": None},
         {"dataset": {**CONFIG["dataset"], "root": "/moved/to"}},
         {"trainer": {**CONFIG["trainer"], "accelerator": "gpu"}},
     ],
