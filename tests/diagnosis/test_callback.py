@@ -14,6 +14,8 @@ from sepico_pl.diagnosis.history import begun
 from sepico_pl.training import build_trainer
 from sepico_pl.types import InputError
 
+pytestmark = pytest.mark.slow
+
 JUDGED = ["trainer.val_check_interval=1", "trainer.log_every_n_steps=1", "pictures=0"]
 TRUSTED = "adapt.confidence_threshold=0.15"
 PERCENT = {
