@@ -139,8 +139,8 @@ class SideBySide:
                 signal.signal(number, self._handle)
             yield
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            for number, handler in before.items():  # after a signal this process ends, whole
+                signal.signal(number, signal.SIG_IGN if self.signum else handler)
 
     def _handle(self, signum: int, _: FrameType | None) -> None:
         if self.signum:

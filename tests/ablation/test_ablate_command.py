@@ -147,8 +147,9 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     first = begin(folder, "jobs=1")
     wait_until(lambda: (folder / "out/runs/group/1/run.json").exists(), folder)
     first.send_signal(signal.SIGTERM)
-    first.send_signal(signal.SIGTERM)  # as by GNU timeout: the same end once more
-    first.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    for signum in (signal.SIGTERM, signal.SIGINT):  # the same end once more, as by GNU timeout
+        first.send_signal(signum)
     assert first.wait(60) == 128 + signal.SIGTERM
     assert processes_in(folder) == []
     assert len(rows_in(folder)) == 1
