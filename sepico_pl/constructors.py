@@ -15,7 +15,7 @@ from sepico_pl.types import Config, InputError
 
 TARGET, PARTIAL = "_target_", "_partial_"
 IMAGES = "sepico_pl.data.adaptation.AdaptationImages"
-BENCHMARKS = (
+DOMAINS = (
     "sepico_pl.data.benchmarks.acdc",
     "sepico_pl.data.benchmarks.bdd100k",
     "sepico_pl.data.benchmarks.cityscapes",
@@ -23,10 +23,13 @@ BENCHMARKS = (
     "sepico_pl.data.benchmarks.gta",
     "sepico_pl.data.benchmarks.nighttime_driving",
     "sepico_pl.data.benchmarks.synthia",
+    "sepico_pl.data.own.photographs",
+    "sepico_pl.data.street_source.StreetsSource",
 )
+"""What may be a source or a target."""
 PARTS: dict[str, tuple[str, ...]] = {
     "dataset": (
-        *BENCHMARKS,
+        *DOMAINS,
         "sepico_pl.data.camvid.camvid",
         "sepico_pl.data.own.folder",
         "sepico_pl.data.pair.domain_pair",
@@ -63,11 +66,7 @@ PARTS: dict[str, tuple[str, ...]] = {
 }
 """What a checkpoint or an exported folder may name, by the key of the configuration."""
 NESTED: dict[str, tuple[str, ...]] = {
-    "dataset": (
-        *BENCHMARKS,
-        "sepico_pl.data.own.photographs",
-        "sepico_pl.data.street_source.StreetsSource",
-    ),
+    "dataset": DOMAINS,
     "adapt": (
         "sepico_pl.adapt.class_weights.log_frequency_weights",
         "sepico_pl.adapt.pseudo_labels.DayNightVote",

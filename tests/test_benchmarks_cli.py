@@ -96,6 +96,14 @@ def checkpoint(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         ("acdc", ["dataset.target.conditions=[night]"]),
         ("nighttime_driving", ["batch_norm=running"]),
         ("bdd100k_night", ["batch_norm=running", "dataset.target.listed=night.txt"]),
+        (
+            "folder",
+            [
+                "dataset.target.train_images=${data_root}/bdd100k/images/10k/train",
+                "dataset.target.val_images=${data_root}/bdd100k/images/10k/val",
+                "dataset.target.val_labels=${data_root}/bdd100k/labels/sem_seg/masks/val",
+            ],
+        ),
     ],
 )
 def test_a_checkpoint_is_judged_elsewhere(

@@ -96,7 +96,7 @@ class Photographs(Benchmark):
     @property
     def evaluated(self) -> str:
         """What it is evaluated on, for the file of the scores."""
-        return str(self.root)
+        return f"{self.name} {self.root}"
 
     def files(self, split: str) -> Sequence[Pair]:
         """Find the files of a split.

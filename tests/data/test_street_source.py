@@ -72,7 +72,7 @@ def test_photographs_are_evaluated_where_they_have_labels(tmp_path: Path) -> Non
     labelled.check(Ledger(None))
     assert [Path(images.name(index)).name for index in range(len(images))] == ["1.png"]
     assert labelled.class_counts[0].tolist() == [0] * 18 + [48]
-    assert target.evaluated == folders[1]
+    assert target.evaluated == f"folder {folders[1]}"
     with pytest.raises(InputError, match="go together"):
         photographs(folders[0], val_images=folders[1])
     with pytest.raises(InputError, match="has no labels"):
