@@ -3,12 +3,14 @@
 Shapes: B batch, C classes, H, W image size.
 """
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, cast
+from typing import Any, Self, cast
 
+import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from pytorch_lightning.core.optimizer import LightningOptimizer
@@ -24,7 +26,6 @@ from sepico_pl.metrics import confusion_matrix, iou_per_class, mean_iou
 from sepico_pl.model.inference import Inference
 from sepico_pl.model.segmentor import Segmentor
 from sepico_pl.optim import GradientClip
-from sepico_pl.rehearsal import Rehearsable
 from sepico_pl.types import (
     IGNORE_INDEX,
     AdaptationBatch,
@@ -65,7 +66,7 @@ def pixel_cross_entropy(
     return (loss if weight is None else loss * weight).mean()
 
 
-class SegmentationTask(Rehearsable, ABC):
+class SegmentationTask(pl.LightningModule, ABC):
     """A student trained step by step on the sum of several losses, one graph at a time.
 
     Args:
@@ -79,9 +80,11 @@ class SegmentationTask(Rehearsable, ABC):
     Attributes:
         confusion: pixels of the last judging by domain, (C, C), rows the truth.
         preview: of the last training step, where the method learns from the target.
+        copied_at: the step of a copy (see `copy_at_step`); None for the task that is trained.
     """
 
     preview: Preview | None = None
+    copied_at: int | None = None
 
     def __init__(
         self,
@@ -133,6 +136,26 @@ class SegmentationTask(Rehearsable, ABC):
         self._log_notes()
         cast(LRScheduler, self.lr_schedulers()).step()
         return values
+
+    def copy_at_step(self) -> Self:
+        """Return a copy that can compute this step's losses beforehand, and change nothing.
+
+        Networks, statistics and random generator are its own; it has no trainer and logs nothing.
+        torch's generators are everybody's.
+        """
+        twin = copy.deepcopy(self)
+        twin.copied_at = self.global_step
+        return twin
+
+    @property
+    def global_step(self) -> int:
+        """The optimizer steps so far; 0 without a trainer, its step in a copy."""
+        return super().global_step if self.copied_at is None else self.copied_at
+
+    def log(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        """Log as Lightning does; nothing in a copy."""
+        if self.copied_at is None:
+            super().log(*args, **kwargs)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Log the norm of all gradients, unscaled and of all ranks; then clip them."""

@@ -414,9 +414,9 @@ CONFIGS = [
         ["dataset.target.train_images=nowhere", "no such folder"],
     ),
     Case(
-        "a world of the streets unknown",
-        ["dataset=streets_to_camvid", "dataset.root=nowhere", "dataset.worlds=[dusk]", *SHORT],
-        ["worlds=['dusk']", "choose day, night or both"],
+        "a domain of the streets unknown",
+        ["dataset=streets_to_camvid", "dataset.root=nowhere", "dataset.domains=[dusk]", *SHORT],
+        ["domains=['dusk']", "choose day, night or both"],
     ),
     Case("data set root absent", ["dataset=camvid", "dataset.root=nowhere", *SHORT], ["nowhere"]),
     Case("resume from nothing", [*STREETS, "resume=last"], ["resume=last", "no checkpoint"]),

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from sepico_pl.data.streets import StreetScenes
@@ -74,3 +75,17 @@ def hundred_real(sources: Sequence[Path], folder: Path) -> None:
         else:
             image.save(stem.with_suffix(".jpg"))
     save_broken(folder / "broken.png")
+
+
+def own_folders(folder: Path) -> list[str]:
+    """Write three images of noise, labelled and not; return how dataset=folder takes them."""
+    for part in ("day", "labels", "night"):
+        (folder / part).mkdir()
+    for index in range(3):
+        image = np.random.default_rng(index).integers(0, 255, (32, 64, 3), dtype=np.uint8)
+        for part in ("day", "night"):
+            Image.fromarray(image).save(folder / part / f"{index}.png")
+        Image.fromarray(image[..., 0] % 2).save(folder / "labels" / f"{index}.png")
+    words = ["dataset=folder", "dataset.source_images=day", "dataset.source_labels=labels"]
+    words += ["dataset.target_images=night", "dataset.classes=[a,b]", "data.workers=0"]
+    return [*words, "data.source_size=[32,64]", "data.target_size=[32,64]"]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from command_line import SOURCE_ONLY, TINY, call
-from PIL import Image
+from photographs import own_folders
 from soak import differences
 
 from sepico_pl.pictures import learnt_from
@@ -32,20 +32,11 @@ def test_drawing_changes_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 
 def test_without_teacher_and_truth(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for part in ("day", "labels", "night"):
-        (tmp_path / part).mkdir()
-    for index in range(3):
-        image = np.random.default_rng(index).integers(0, 255, (32, 64, 3), dtype=np.uint8)
-        for part in ("day", "night"):
-            Image.fromarray(image).save(tmp_path / part / f"{index}.png")
-        Image.fromarray(image[..., 0] % 2).save(tmp_path / "labels" / f"{index}.png")
-    folders = ["dataset=folder", "dataset.source_images=day", "dataset.source_labels=labels"]
-    folders += ["dataset.target_images=night", "dataset.classes=[a,b]", "data.workers=0"]
+    folders = own_folders(tmp_path)
     folders += ["dataset.source_val_images=day", "dataset.source_val_labels=labels"]
     folders += ["dataset.target_val_images=day", "dataset.target_val_labels=labels"]
-    sizes = [f"data.{name}_size=[32,64]" for name in ("source", "target")]
     short = [word for word in SOURCE_ONLY if word.startswith(("trainer", "data.b", "data.c"))]
-    words = [*folders, *sizes, *short, "adapt=none", JUDGED, "hydra.run.dir=run"]
+    words = [*folders, *short, "adapt=none", JUDGED, "hydra.run.dir=run"]
     assert call(monkeypatch, tmp_path, "train", *words) == ""
     folder = tmp_path / "run/pictures"
     names = {path.name for path in (folder / "step_00000001").iterdir()}

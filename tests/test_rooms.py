@@ -17,7 +17,7 @@ FOUNDATION = {
     "json_files",
 }  # "" is the package itself: __init__.py
 ROOMS = {"data", "augment", "model", "contrast", "adapt", "metrics"}
-MODULES = {"rehearsal", "task", "module"}
+MODULES = {"task", "module"}
 SURROUNDINGS = {"optim", "loggers", "tables", "cli", "limits", "constructors"}
 PROGRAMS = {"train", "evaluate", "import_official", "prepare", "predict", "submit"}
 PROGRAMS |= {"ablate", "report", "compare", "embeddings", "export", "demo"}

@@ -13,7 +13,7 @@ from sepico_pl.known_keys import default_keys, plain, refused_hydra_key, refused
 from sepico_pl.signatures import Signature, signature_of
 
 OFFERED = {name for part in (PARTS, NESTED) for names in part.values() for name in names}
-SUITES = "suite"
+SUITES = "ablation"
 """A folder of conf/ that is no group: plain data for `ablate`."""
 GROUPS = {path for path in Path(find_conf()).iterdir() if path.is_dir() and path.name != SUITES}
 OPTIONS = sorted(f"{group.name}={file.stem}" for group in GROUPS for file in group.glob("*.yaml"))

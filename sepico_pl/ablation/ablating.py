@@ -31,7 +31,7 @@ from sepico_pl.types import InputError
 
 THREADS = "OMP_NUM_THREADS"
 KEYS: dict[str, Rule] = {
-    "suite.file": OrNull(PATH),
+    "suite": OrNull(PATH),
     "phase": Choice(("exploration", "confirmation")),
     "jobs": OrNull(DEVICE_COUNT),
     "results": OrNull(PATH),
@@ -49,7 +49,7 @@ def ablate(config: DictConfig) -> None:
     """
     plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
     check_limits(plain, KEYS)
-    suite, phase = chosen_suite(plain["suite"]["file"]), cast(Phase, plain["phase"])
+    suite, phase = chosen_suite(plain["suite"]), cast(Phase, plain["phase"])
     settings = suite.chosen(listed(plain["only"]))
     output = Path(plain["output"] or f"outputs/ablations/{suite.name}").expanduser()
     results = Path(plain["results"] or output / "results.csv").expanduser()
@@ -76,7 +76,7 @@ def chosen_suite(named: str | None) -> Suite:
         InputError: if none is named, or it cannot be used.
     """
     if named is None:
-        message = "name a suite: suite=<name in conf/suite, or path of a YAML>"
+        message = "name a suite: suite=<name in conf/ablation, or path of a YAML>"
         raise InputError(message)
     return read_suite(named)
 
@@ -96,7 +96,7 @@ def jobs_at_a_time(wanted: int | None, suite: Suite) -> int:
 
 def typed(plain: Mapping[str, Any]) -> list[str]:
     """Return the words that make the same table; the number of jobs shapes none."""
-    words = [f"suite={plain['suite']['file']}", f"phase={plain['phase']}"]
+    words = [f"suite={plain['suite']}", f"phase={plain['phase']}"]
     return words + [f"{key}={plain[key]}" for key in ("results", "output") if plain[key]]
 
 

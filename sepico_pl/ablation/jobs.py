@@ -1,4 +1,4 @@
-"""A job of an ablation: a run is trained, judged twice, and becomes a row of the results."""
+"""A job of an ablation: a run is trained, evaluated twice, and becomes a row of the results."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -87,8 +87,8 @@ class Task:
         words = [UNSEEN, *self.suite.words(self.setting), f"seed={self.seed}", "resume=auto"]
         return Command("train", [*words, quoted("hydra.run.dir", self.folder)], self.log)
 
-    def judging(self, policy: Policy) -> Command:
-        """Return the command that judges it."""
+    def evaluation(self, policy: Policy) -> Command:
+        """Return the command that evaluates it."""
         words = [f"checkpoint={self.folder / 'last.ckpt'}", f"batch_norm={policy}"]
         words.append(f"output={self.scores(policy)}")
         on_cpu = ["accelerator=cpu"] if ON_CPU in self.suite.words(self.setting) else []
@@ -106,7 +106,7 @@ def tasks_of(
 
 
 def work(task: Task, stopped: Callable[[], int], ended: Callable[[Task, Row | str], None]) -> Job:
-    """Train and judge a task; tell `ended` its row, or why there is none.
+    """Train and evaluate a task; tell `ended` its row, or why there is none.
 
     Args:
         task: to do.
@@ -124,7 +124,7 @@ def work(task: Task, stopped: Callable[[], int], ended: Callable[[Task, Row | st
             refuse_failure(finished)
         for policy in POLICIES:
             task.scores(policy).unlink(missing_ok=True)  # of an earlier try, it would be kept
-            refuse_failure((yield task.judging(policy)))
+            refuse_failure((yield task.evaluation(policy)))
         outcome: Row | str = row_of(task, state)
     except (Failed, InputError, OSError) as error:
         outcome = reason_in(task.log) if isinstance(error, Failed) else str(error)

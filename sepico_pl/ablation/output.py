@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sepico_pl.ablation.results import POLICIES
 from sepico_pl.ablation.statistics import Difference
-from sepico_pl.ablation.table import Ablation, cells, heading, headings, notes, title
+from sepico_pl.ablation.table import Ablation, cells, footnotes, heading, headings, title
 from sepico_pl.quoting import as_code, in_markdown, printable
 from sepico_pl.reporting.comparing_output import (
     csv_text,
@@ -29,8 +29,8 @@ def print_ablation(ablation: Ablation) -> None:
     for policy in POLICIES:
         console.print(f"\n{heading(policy)}")
         console.print(terminal_table(headings(ablation, policy), cells(ablation, policy), texts=1))
-    for note in notes(ablation):
-        console.print(printable(note))
+    for line in footnotes(ablation):
+        console.print(printable(line))
     console.print(f"Again: {printable(ablation.command)}")
 
 
@@ -59,7 +59,7 @@ def markdown(ablation: Ablation) -> str:
             f"## {heading(policy)}",
             markdown_table(headings(ablation, policy), rows, texts=1),
         ]
-    parts.append("\n".join(f"- {note}" for note in notes(ablation, as_code)))
+    parts.append("\n".join(f"- {line}" for line in footnotes(ablation, as_code)))
     return "\n\n".join([*parts, f"Again: {as_code(ablation.command)}"]) + "\n"
 
 
@@ -97,6 +97,6 @@ def html(ablation: Ablation) -> str:
             (policy, heading(policy), headings(ablation, policy), cells(ablation, policy))
             for policy in POLICIES
         ],
-        notes=notes(ablation),
+        footnotes=footnotes(ablation),
         command=ablation.command,
     )

@@ -148,7 +148,7 @@ def read_suite(named: str) -> Suite:
     """Read a suite.
 
     Args:
-        named: the name of a file in conf/suite, or the path of one.
+        named: the name of a file in conf/ablation, or the path of one.
 
     Raises:
         InputError: if there is none, or it is no suite; naming the file and the key.
@@ -163,7 +163,7 @@ def suite_file(named: str) -> Path:
     Raises:
         InputError: if there is none.
     """
-    folder = Path(find_conf()) / "suite"
+    folder = Path(find_conf()) / "ablation"
     shipped = folder / f"{named}.yaml"
     if NAME.fullmatch(named) and shipped.is_file():
         return shipped

@@ -1,4 +1,4 @@
-"""The table of a suite in words and rounded numbers, and the notes that belong to it."""
+"""The table of a suite in words and rounded numbers, and its footnotes."""
 
 import shlex
 from collections import Counter
@@ -114,12 +114,12 @@ def _signed(points: float) -> str:
     return f"{round(points, 1) + 0.0:+.1f}"  # no -0.0
 
 
-def notes(ablation: Ablation, quoted: Callable[[str], str] = str) -> list[str]:
+def footnotes(ablation: Ablation, quoted: Callable[[str], str] = str) -> list[str]:
     """Say how to read the numbers, and what is wrong with them.
 
     Args:
         ablation: what is told.
-        quoted: makes users' words text where the notes are read.
+        quoted: makes users' words text where they are read.
     """
     suite = ablation.suite
     common = quoted(" ".join(suite.common))

@@ -56,8 +56,8 @@ class Chance:
     def apart(self, device: torch.device) -> Iterator["Chance"]:
         """Decide about an addition to the step, and leave every other decision as it is.
 
-        Yields other dice, which depend on (seed, step) alone. While they are in use, torch's
-        generators of the host and of a CUDA `device` are others too.
+        Yields another random generator, which depends on (seed, step) alone. While it is in use,
+        torch's generators of the host and of a CUDA `device` are others too.
         """
         other = Chance(derived_seed(self.seed, APART))
         with torch.random.fork_rng([device] if device.type == "cuda" else []):

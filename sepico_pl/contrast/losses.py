@@ -43,8 +43,12 @@ def distribution_scores(
 
     (N, D), (C, D), (C, D) -> (N, C): the exponents of `distribution_loss`.
     """
-    similarity = embeddings @ mean.T / temperature
-    return similarity + embeddings.square() @ variance.T / (2 * temperature**2)
+    similarity = prototype_scores(embeddings, mean, temperature)
+    return similarity + _spread(embeddings, variance, temperature)
+
+
+def _spread(embeddings: Tensor, variance: Tensor, temperature: float) -> Tensor:
+    return embeddings.square() @ variance.T / (2 * temperature**2)
 
 
 def distribution_loss(
@@ -66,8 +70,8 @@ def distribution_loss(
     Returns:
         (N,), each >= 0.
     """
-    similarity = embeddings @ mean.T / temperature
-    spread = embeddings.square() @ variance.T / (2 * temperature**2)
+    similarity = prototype_scores(embeddings, mean, temperature)
+    spread = _spread(embeddings, variance, temperature)
     positive = similarity.gather(1, labels[:, None])[:, 0]
     return torch.logsumexp(similarity + spread, dim=1) - positive
 

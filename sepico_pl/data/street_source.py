@@ -23,13 +23,13 @@ CAMVID_NAMES = {
 """The streets' class of each of CamVid's; the streets have no fence and no bicyclist."""
 
 
-class StreetsOfWorlds:
-    """Labelled scenes of several worlds in turns.
+class StreetsOfDomains:
+    """Labelled scenes of several domains in turns.
 
     Args:
-        worlds: "day", "night" or both.
+        domains: "day", "night" or both.
         split: "train" or "val".
-        length: number of scenes, of all worlds.
+        length: number of scenes, of all domains.
         size: height and width in pixels, each at least 32.
         seed: of the whole collection.
         classes: whose ids the labels have; those of the streets are among them.
@@ -37,7 +37,7 @@ class StreetsOfWorlds:
 
     def __init__(
         self,
-        worlds: Sequence[World],
+        domains: Sequence[World],
         split: Split,
         length: int,
         size: Size,
@@ -47,13 +47,16 @@ class StreetsOfWorlds:
         """Check the arguments.
 
         Raises:
-            InputError: for no world, an unknown one or one twice; see `StreetScenes`.
+            InputError: for no domain, an unknown one or one twice; see `StreetScenes`.
         """
-        if not worlds or len(set(worlds)) < len(worlds) or not set(worlds) <= set(get_args(World)):
-            message = f"worlds={list(worlds)}: choose day, night or both, each once"
+        known = set(get_args(World))
+        if not domains or len(set(domains)) < len(domains) or not set(domains) <= known:
+            message = f"domains={list(domains)}: choose day, night or both, each once"
             raise InputError(message)
         self.length = length
-        self.scenes = [StreetScenes(world, split, length, size, seed, classes) for world in worlds]
+        self.scenes = [
+            StreetScenes(domain, split, length, size, seed, classes) for domain in domains
+        ]
 
     def __len__(self) -> int:
         """Return the number of scenes."""
@@ -63,7 +66,7 @@ class StreetsOfWorlds:
         """Return image (H, W, 3) and label (H, W) of a scene."""
         if not 0 <= index < self.length:
             raise IndexError(index)
-        return self._world(index)[index // len(self.scenes)]
+        return self._domain(index)[index // len(self.scenes)]
 
     def label(self, index: int) -> ByteArray:
         """Return the label (H, W) of a scene."""
@@ -71,13 +74,13 @@ class StreetsOfWorlds:
 
     def size(self, index: int) -> tuple[int, int]:
         """Return height and width."""
-        return self._world(index).size(index)
+        return self._domain(index).size(index)
 
     def name(self, index: int) -> str:
         """Return what to call a scene."""
-        return self._world(index).name(index // len(self.scenes))
+        return self._domain(index).name(index // len(self.scenes))
 
-    def _world(self, index: int) -> StreetScenes:
+    def _domain(self, index: int) -> StreetScenes:
         return self.scenes[index % len(self.scenes)]
 
 
@@ -85,10 +88,10 @@ class StreetsSource:
     """The streets in the benchmark's nineteen classes, of which nine occur: `source=streets`.
 
     Args:
-        worlds: see `StreetsOfWorlds`.
+        domains: see `StreetsOfDomains`.
         size: height and width of the scenes in pixels.
         seed: of the scenes; independent of the run's.
-        train_length: scenes to train on, of all worlds.
+        train_length: scenes to train on, of all domains.
         val_length: scenes to evaluate on.
     """
 
@@ -96,16 +99,16 @@ class StreetsSource:
     val = "val"
 
     def __init__(
-        self, worlds: Sequence[World], size: Size, seed: int, train_length: int, val_length: int
+        self, domains: Sequence[World], size: Size, seed: int, train_length: int, val_length: int
     ) -> None:
         """Check the arguments.
 
         Raises:
-            InputError: see `StreetsOfWorlds`.
+            InputError: see `StreetsOfDomains`.
         """
         self._splits = {
-            "train": StreetsOfWorlds(worlds, "train", train_length, size, seed, CITYSCAPES),
-            "val": StreetsOfWorlds(worlds, "val", val_length, size, seed, CITYSCAPES),
+            "train": StreetsOfDomains(domains, "train", train_length, size, seed, CITYSCAPES),
+            "val": StreetsOfDomains(domains, "val", val_length, size, seed, CITYSCAPES),
         }
 
     def labelled(self, split: str) -> LabelledImages:
@@ -115,7 +118,7 @@ class StreetsSource:
 
 def streets_to_camvid(
     root: str,
-    worlds: Sequence[World],
+    domains: Sequence[World],
     size: Size,
     seed: int,
     train_length: int,
@@ -128,15 +131,15 @@ def streets_to_camvid(
 
     Args:
         root: CamVid day-dusk folder; see `camvid.camvid`.
-        worlds: of the generated scenes; see `StreetsOfWorlds`.
+        domains: of the generated scenes; see `StreetsOfDomains`.
         size: height and width of the scenes in pixels.
         seed: of the scenes; independent of the run's.
-        train_length: scenes to train on, of all worlds.
+        train_length: scenes to train on, of all domains.
         val_length: scenes to evaluate on.
         oracle: whether the source is CamVid itself, with its labels: what a method could reach.
 
     Raises:
-        InputError: see `StreetsOfWorlds`, and for a root that is not set.
+        InputError: see `StreetsOfDomains`, and for a root that is not set.
     """
     classes = STREETS_CLASSES
     photographs = camvid_in_classes(root, classes, CAMVID_NAMES)
@@ -144,8 +147,8 @@ def streets_to_camvid(
         return photographs
     return DomainPair(
         classes=classes,
-        source_train=StreetsOfWorlds(worlds, "train", train_length, size, seed, classes),
+        source_train=StreetsOfDomains(domains, "train", train_length, size, seed, classes),
         target_train=photographs.target_train,
-        source_val=StreetsOfWorlds(worlds, "val", val_length, size, seed, classes),
+        source_val=StreetsOfDomains(domains, "val", val_length, size, seed, classes),
         target_val=photographs.target_val,
     )

@@ -78,8 +78,8 @@ class Diagnosis(Callback):
             return
         task = cast(SegmentationTask, pl_module)
         scenes = stacked(self.scenes, next(task.student.parameters())) if self.scenes else None
-        with same_dice(task.device), trainer.precision_plugin.train_step_context():
-            values, counts = measure(task.rehearsal(), batch, scenes, loss_scale(trainer))
+        with same_rng(task.device), trainer.precision_plugin.train_step_context():
+            values, counts = measure(task.copy_at_step(), batch, scenes, loss_scale(trainer))
         log(trainer, values, step)
         if counts is not None:
             self.history = history.write(self.path, self.history, step + 1, counts)
@@ -99,7 +99,7 @@ def stacked(scenes: list[Picture], like: torch.Tensor) -> Scenes:
 
 
 @contextmanager
-def same_dice(device: torch.device) -> Iterator[None]:
+def same_rng(device: torch.device) -> Iterator[None]:
     """Leave torch's generators as they are found."""
     devices = [torch.cuda.current_device()] if device.type == "cuda" else []
     with torch.random.fork_rng(devices):

@@ -24,7 +24,7 @@ def gradient_norms(
     One graph is alive at a time, as in training.
 
     Args:
-        task: a rehearsal; the step moves its teacher and statistics.
+        task: a copy at the step; going through it moves its teacher and statistics.
         batch: that the step is trained on.
         scale: of the losses.
 

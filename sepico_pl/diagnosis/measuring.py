@@ -48,7 +48,7 @@ def measure(
     dropout is off: as the teacher is asked in training.
 
     Args:
-        task: a rehearsal of the step; it is used up.
+        task: a copy at the step (`copy_at_step`); it is used up.
         batch: that the step is trained on.
         scenes: to compare with the truth on; None where there are none.
         scale: of the losses, see `gradients`.

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 
-from sepico_pl.reporting.comparing_statistics import Comparison, Line, Spread
-from sepico_pl.reporting.fairness import (
+from sepico_pl.reporting.comparability import (
     BOTH_UNDER_ONE,
     NO_CONTRAST,
     OTHER_POLICY,
     STATISTICS,
 )
+from sepico_pl.reporting.comparing_statistics import Comparison, Line, Spread
 
 HEADINGS = ("score", "setting", "seeds", "last", "best", "difference", "n", "p")
 DASH = "-"

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from scipy.stats import ttest_rel
 
+from sepico_pl.reporting.comparability import policies_differ
 from sepico_pl.reporting.comparing_same import SameRuns
 from sepico_pl.reporting.comparing_settings import Setting
-from sepico_pl.reporting.fairness import policies_differ
 
 
 class Spread(NamedTuple):

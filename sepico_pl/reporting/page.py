@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sepico_pl.limits import PATH, OrNull, Rule, check_limits
 from sepico_pl.reporting import page_settings
-from sepico_pl.reporting.fairness import (
+from sepico_pl.reporting.comparability import (
     OTHER_POLICY,
     STATISTICS,
     contrast_notes,

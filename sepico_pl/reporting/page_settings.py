@@ -4,7 +4,7 @@ import json
 import shlex
 from typing import Any
 
-from sepico_pl.reporting.fairness import STATISTICS
+from sepico_pl.reporting.comparability import STATISTICS
 from sepico_pl.reporting.run_files import Record, Session
 from sepico_pl.reporting.runs import Run
 from sepico_pl.resuming import flat

@@ -36,7 +36,7 @@ def tiny_suite(folder: Path, **changed: object) -> Path:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ([], "name a suite: suite=<name in conf/suite, or path of a YAML>"),
+        ([], "name a suite: suite=<name in conf/ablation, or path of a YAML>"),
         (
             ["suite=nowhere"],
             "suite=nowhere: there is no such suite or file; name a YAML, or one of",
@@ -94,7 +94,7 @@ def test_the_help_imports_no_torch(tmp_path: Path) -> None:
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "suite    Name of a file in conf/suite" in done.stdout
+    assert "suite    Name of a file in conf/ablation" in done.stdout
 
 
 def begin(folder: Path, *words: str) -> subprocess.Popen:

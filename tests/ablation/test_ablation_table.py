@@ -14,7 +14,7 @@ from sepico_pl.ablation.output import csv_rows, html, markdown, write_ablation
 from sepico_pl.ablation.results import COLUMNS, add_row, read_results, write_results
 from sepico_pl.ablation.statistics import difference
 from sepico_pl.ablation.suites import Suite
-from sepico_pl.ablation.table import Ablation, ablation_of, cells, headings, notes, title
+from sepico_pl.ablation.table import Ablation, ablation_of, cells, footnotes, headings, title
 from sepico_pl.types import InputError
 
 T_OF_TWO = 4.30265272991
@@ -67,11 +67,11 @@ def test_one_policy_holds_in_all_rows_and_adabn_has_its_name(ablation: Ablation)
     assert headings(ablation, "running")[4].startswith("− source_only")  # noqa: RUF001
 
 
-def test_the_notes_tell_phase_tries_gaps_and_differences_across_machines(
+def test_the_footnotes_tell_phase_tries_gaps_and_differences_across_machines(
     ablation: Ablation,
 ) -> None:
     assert title(ablation) == "small: exploration seeds 1 2 3"
-    told = notes(ablation)
+    told = footnotes(ablation)
     assert any(note.startswith("Tried on the exploration seeds: 3 settings,") for note in told)
     assert "Incomplete: late lacks seeds 1, 3." in told
     assert [note for note in told if "crosses machines" in note] == [
@@ -80,7 +80,7 @@ def test_the_notes_tell_phase_tries_gaps_and_differences_across_machines(
     ]
 
 
-def test_the_notes_tell_of_rows_made_with_other_code_or_images(tmp_path: Path) -> None:
+def test_the_footnotes_tell_of_rows_made_with_other_code_or_images(tmp_path: Path) -> None:
     suite = suite_of(tmp_path)
     path = write_sample(tmp_path, suite)
     assert not any("differ:" in note for note in told_of(suite, path))
@@ -92,7 +92,7 @@ def test_the_notes_tell_of_rows_made_with_other_code_or_images(tmp_path: Path) -
 
 
 def told_of(suite: Suite, path: Path) -> list[str]:
-    return notes(ablation_of(suite, "exploration", read_results(path), path, []))
+    return footnotes(ablation_of(suite, "exploration", read_results(path), path, []))
 
 
 def add_rows(folder: Path, setting: str) -> None:
@@ -129,7 +129,7 @@ def test_rows_of_other_overrides_and_other_suites_do_not_count(tmp_path: Path) -
     source, mixed, late = ablation.lines("running")
     assert (source.seeds, mixed.seeds, late.seeds) == ([1, 2, 3], [], [2])
     assert mixed.differences == {"source_only": None, "mixed": None}
-    told = notes(ablation)
+    told = footnotes(ablation)
     assert (
         "Not used, the overrides of its setting have changed: mixed seed 2, which had "
         "adapt=self_training dataset=streets." in told

@@ -12,7 +12,7 @@ from sepico_pl.data.pair import domain_pair
 from sepico_pl.data.rare_classes import count_classes
 from sepico_pl.data.street_source import (
     CAMVID_NAMES,
-    StreetsOfWorlds,
+    StreetsOfDomains,
     StreetsSource,
     streets_to_camvid,
 )
@@ -22,8 +22,8 @@ from sepico_pl.types import IGNORE_INDEX, InputError, LabelledImages
 SIZE = (48, 64)
 
 
-def test_worlds_take_turns() -> None:
-    scenes = StreetsOfWorlds(["night", "day"], "train", 5, SIZE, 3, STREETS_CLASSES)
+def test_domains_take_turns() -> None:
+    scenes = StreetsOfDomains(["night", "day"], "train", 5, SIZE, 3, STREETS_CLASSES)
     assert isinstance(scenes, LabelledImages)
     night, day = (StreetScenes(world, "train", 5, SIZE, 3) for world in ("night", "day"))
     for index, alone in enumerate([night[0], day[0], night[1], day[1], night[2]]):
@@ -39,10 +39,10 @@ def test_worlds_take_turns() -> None:
         scenes[5]
 
 
-@pytest.mark.parametrize("worlds", [[], ["dusk"], ["day", "day"]])
-def test_worlds_are_known_and_named_once(worlds: list[str]) -> None:
+@pytest.mark.parametrize("domains", [[], ["dusk"], ["day", "day"]])
+def test_domains_are_known_and_named_once(domains: list[str]) -> None:
     with pytest.raises(InputError, match="choose day, night or both"):
-        StreetsOfWorlds(worlds, "val", 2, SIZE, 0, STREETS_CLASSES)
+        StreetsOfDomains(domains, "val", 2, SIZE, 0, STREETS_CLASSES)
 
 
 def test_streets_are_a_source_for_photographs_without_a_label(tmp_path: Path) -> None:

@@ -3,11 +3,10 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from command_line import SOURCE_ONLY, TINY, call, configured
-from PIL import Image
+from photographs import own_folders
 from soak import differences, logged
 
 from sepico_pl.diagnosis.history import begun
@@ -134,16 +133,7 @@ def test_without_labelled_target_images(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Of half precision, and with blocks that run again in the backward pass."""
-    for part in ("day", "labels", "night"):
-        (tmp_path / part).mkdir()
-    for index in range(3):
-        image = np.random.default_rng(index).integers(0, 255, (32, 64, 3), dtype=np.uint8)
-        for part in ("day", "night"):
-            Image.fromarray(image).save(tmp_path / part / f"{index}.png")
-        Image.fromarray(image[..., 0] % 2).save(tmp_path / "labels" / f"{index}.png")
-    words = ["dataset=folder", "dataset.source_images=day", "dataset.source_labels=labels"]
-    words += ["dataset.target_images=night", "dataset.classes=[a,b]", "data.workers=0"]
-    words += ["data.source_size=[32,64]", "data.target_size=[32,64]", "hydra.run.dir=run"]
+    words = [*own_folders(tmp_path), "hydra.run.dir=run"]
     words += [word for word in TINY if not word.startswith("dataset")]
     words += ["trainer.precision=bf16-mixed", "recompute=true", "diagnosis=1"]
     assert call(monkeypatch, tmp_path, "train", *words) == ""

@@ -31,7 +31,7 @@ def norm(gradients: list[torch.Tensor]) -> float:
 def test_norms_are_those_of_backward(mode: str) -> None:
     """A contrast without weight leaves the source's cross-entropy: the difference is its own."""
     batch = batches()[0]
-    found = gradient_norms(sepico(mode, start=0).rehearsal(), batch)
+    found = gradient_norms(sepico(mode, start=0).copy_at_step(), batch)
     whole = left_by_backward(sepico(mode, start=0), batch)
     without = left_by_backward(sepico(mode, start=0, weight=0.0), batch)
     contrast = [
@@ -50,7 +50,9 @@ def test_norms_are_those_of_backward(mode: str) -> None:
 
 def test_the_scale_of_losses_cancels() -> None:
     batch = batches()[0]
-    plain, scaled = (gradient_norms(sepico(start=0).rehearsal(), batch, s) for s in (1.0, 4096.0))
+    plain, scaled = (
+        gradient_norms(sepico(start=0).copy_at_step(), batch, s) for s in (1.0, 4096.0)
+    )
     assert scaled == pytest.approx(plain, rel=1e-6)
 
 
@@ -66,23 +68,23 @@ def test_terms_of_other_methods() -> None:
         f"{name}/source": norm([p.grad for p in getattr(task.student, part).parameters()])
         for name, part in (("encoder", "encoder"), ("decoder", "head"))
     }
-    assert gradient_norms(alone.rehearsal(), batch) == pytest.approx(expected, rel=1e-5)
-    untaught = gradient_norms(sepico(None).rehearsal(), batch)
+    assert gradient_norms(alone.copy_at_step(), batch) == pytest.approx(expected, rel=1e-5)
+    untaught = gradient_norms(sepico(None).copy_at_step(), batch)
     assert set(untaught) == {
         f"{part}/{n}" for part in ("encoder", "decoder") for n in ("source", "mixed")
     }
-    early = gradient_norms(sepico(start=5).rehearsal(), batch)
+    early = gradient_norms(sepico(start=5).copy_at_step(), batch)
     assert not any("contrast" in name for name in early)
 
 
-def test_a_rehearsed_step_is_the_one_that_follows() -> None:
+def test_a_copied_at_is_the_one_that_follows() -> None:
     """Same step number, same dice, same losses, though the copy is asked first."""
     task, batch = sepico(start=0), batches()[0]
     with torch.random.fork_rng():
-        before = {name: float(loss.detach()) for name, loss in task.rehearsal().losses(batch)}
+        before = {name: float(loss.detach()) for name, loss in task.copy_at_step().losses(batch)}
     assert before == {name: float(loss.detach()) for name, loss in task.losses(batch)}
-    later = task.rehearsal()
-    later.rehearsed_step = 3
+    later = task.copy_at_step()
+    later.copied_at = 3
     with torch.random.fork_rng():
         assert {name: float(loss.detach()) for name, loss in later.losses(batch)} != before
 

@@ -8,7 +8,7 @@ from tiny_sepico import CLASSES, batches, parts, same, sepico, student, weights
 
 from sepico_pl.adapt.batch_norm import use_batch_statistics
 from sepico_pl.contrast.modes import DistributionContrast, PrototypeContrast
-from sepico_pl.diagnosis.callback import same_dice
+from sepico_pl.diagnosis.callback import same_rng
 from sepico_pl.diagnosis.measuring import Scenes, measure
 from sepico_pl.module import SourceOnly
 from sepico_pl.types import IGNORE_INDEX
@@ -34,8 +34,8 @@ def test_the_task_stays_as_it_is(mode: str) -> None:
     task.contrasted = {7}
     before, dice = weights(task), torch.get_rng_state()
     chance = task.chance.dice.bit_generator.state
-    with same_dice(task.device):
-        values, counts = measure(task.rehearsal(), batch, scenes())
+    with same_rng(task.device):
+        values, counts = measure(task.copy_at_step(), batch, scenes())
     assert same(before, weights(task))
     assert torch.equal(dice, torch.get_rng_state())
     assert task.chance.dice.bit_generator.state == chance
@@ -48,7 +48,7 @@ def test_the_task_stays_as_it_is(mode: str) -> None:
 
 def test_values_against_a_slow_look_at_the_same_networks() -> None:
     batch, (image, truth) = batches()[0], scenes()
-    values, counts = measure(sepico("prototype", start=0).rehearsal(), batch, scenes())
+    values, counts = measure(sepico("prototype", start=0).copy_at_step(), batch, scenes())
     task = sepico("prototype", start=0)
     for _ in task.losses(batch):
         pass  # the teacher follows, the statistics move
@@ -91,14 +91,14 @@ def test_values_against_a_slow_look_at_the_same_networks() -> None:
 
 def test_without_true_labels_or_contrast() -> None:
     batch = batches()[0]
-    values, counts = measure(sepico(start=0).rehearsal(), batch, None)
+    values, counts = measure(sepico(start=0).copy_at_step(), batch, None)
     assert counts is None
     assert {n for n in values if not n.startswith("gradient/")} == {"margin/source"}
-    values, counts = measure(sepico(None).rehearsal(), batch, scenes())
+    values, counts = measure(sepico(None).copy_at_step(), batch, scenes())
     assert counts is None
     labels = {"pseudo_label/all", "pseudo_label/trusted"}
     assert {n for n in values if not n.startswith("gradient/")} == labels
-    values, counts = measure(SourceOnly(**parts(student())).rehearsal(), batch, scenes())
+    values, counts = measure(SourceOnly(**parts(student())).copy_at_step(), batch, scenes())
     assert (set(values), counts) == ({"gradient/encoder/source", "gradient/decoder/source"}, None)
 
 
@@ -107,7 +107,7 @@ def test_several_embedding_maps() -> None:
     task = sepico("distribution", start=0, stages="layerwise")
     assert task.contrast is not None
     assert len(task.contrast.stages) == 2
-    values, counts = measure(task.rehearsal(), batches()[0], scenes())
+    values, counts = measure(task.copy_at_step(), batches()[0], scenes())
     assert {n for n in values if not n.startswith("gradient/")} == TARGET | {"margin/source"}
     assert counts is not None
     assert sum(counts.cells) == 2 * 16 - 4
